@@ -1,0 +1,138 @@
+"""The command `mien`. A thin shell over `mien.Analyzer`, with the same argument names."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mien import __version__
+from mien.errors import MienError, OptionError
+
+EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_ALL_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+EPILOG = """exit codes:
+  0    every file was analysed (a picture without a face is analysed)
+  1    some files could not be read; the others were, and the reasons stand in the column 'error'
+  2    an option or the model cannot be used; nothing was analysed
+  3    nothing could be read
+  130  stopped with Ctrl-C; --out holds all rows so far
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    root = argparse.ArgumentParser(
+        prog="mien", description="Read facial expressions from pictures and clips."
+    )
+    root.add_argument("--version", action="version", version=f"mien {__version__}")
+    verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
+    analyze = verbs.add_parser(
+        "analyze",
+        help="find faces in pictures and clips and read their expressions",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    analyze.add_argument("paths", nargs="+", metavar="PATH", help="pictures, clips, folders or patterns")
+    _output_options(analyze)
+    analyze.add_argument(
+        "--every", type=float, metavar="SECONDS", help="of clips, take one frame in so many seconds"
+    )
+    analyze.add_argument(
+        "--model", default="expression", metavar="NAME|FILE", help="expression network (default: %(default)s)"
+    )
+    analyze.add_argument(
+        "--min-face-px", type=float, default=24.0, help="smallest face looked for, pixels (default: 24)"
+    )
+    analyze.add_argument(
+        "--detection-threshold", type=float, default=0.6, help="least detector score, 0 to 1 (default: 0.6)"
+    )
+    analyze.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
+    demo = verbs.add_parser(
+        "demo", help="analyse the pictures that come with mien", epilog="Needs no files and opens nothing."
+    )
+    _output_options(demo)
+    return root
+
+
+def _output_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the table: .csv, .jsonl or .parquet by its ending"
+    )
+    verb.add_argument("--overlay", type=Path, metavar="DIR", help="write drawn pictures and clips")
+    verb.add_argument("--json", action="store_true", help="print a JSON array of rows instead of the table")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar, no table")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    if options.verb == "demo":
+        from mien.demo import demo_pictures
+
+        options.paths = demo_pictures()
+        options.every, options.model, options.threads = None, "expression", 0
+        options.min_face_px, options.detection_threshold = 24.0, 0.6
+    try:
+        return _analyze(options)
+    except MienError as error:
+        print(f"mien: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_OK
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    """Both verbs: run the stream through everything that wants its results."""
+    from mien.cli.display import JsonArray, PlainTable, ProgressBar
+    from mien.pipeline.analyzer import Analyzer
+    from mien.pipeline.overlay import OverlayWriter
+    from mien.pipeline.table import open_writer, rows_of
+    from mien.types.media import Failure
+
+    if options.every is not None and not options.every > 0:
+        raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
+    analyzer = Analyzer(
+        options.model,
+        min_face_px=options.min_face_px,
+        detection_threshold=options.detection_threshold,
+        threads=options.threads,
+    )
+    read = failed = 0
+    interrupted = False
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(open_writer(options.out)) if options.out else None
+        overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
+        printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
+        bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
+        results = analyzer.stream(
+            options.paths, every_s=options.every, observer=overlay, progress=bar.update
+        )
+        try:
+            for result in results:
+                rows = rows_of(result)
+                failed += isinstance(result, Failure)
+                read += not isinstance(result, Failure)
+                if writer is not None:
+                    writer.write(rows)
+                if options.json or not options.quiet:
+                    bar.aside(printer, rows)
+                if isinstance(result, Failure):
+                    bar.say(f"mien: {result.path}: {result.error}")
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        print("mien: stopped; what was done is complete", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    if failed:
+        return EXIT_SOME_FAILED if read else EXIT_ALL_FAILED
+    return EXIT_OK
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Measure an expression network on FER+ as it is shipped: one model, one view, mien's own crops.
+
+    python -m mien.evaluate.expression MODEL --ferplus DIR [--split private_test] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.datasets import ferplus
+from mien.errors import LabelError
+from mien.faces.crops import landmarks_of_crops
+from mien.faces.yunet import YuNet
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.runner import ExpressionRunner
+from mien.metrics.calibration import expected_calibration_error, risk_coverage
+from mien.metrics.classification import accuracy, bootstrap_interval, confusion, f1_scores, recalls, uar
+from mien.weights.store import load_weights
+
+CROP_DETECTION_THRESHOLD = 0.4
+"""Crops of faces are small and tight, so the detector may be less sure of them."""
+
+
+def logits_of_ferplus(runner: ExpressionRunner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, K) of grey crops, and where a face was found, bool (N,)."""
+    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
+    points, found = landmarks_of_crops(images, detector)
+    crops = [
+        runner.crop(np.repeat(image[..., None], 3, 2), face[None])[0][0]
+        for image, face in zip(images, points, strict=True)
+    ]
+    return runner.logits(np.stack(crops)), found
+
+
+def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> dict[str, Any]:
+    """All figures for one set of samples.
+
+    Args:
+        probabilities: (N, 8) in mien's order.
+        truth: (N,) classes.
+        threshold: confidence under which an answer is `uncertain`.
+    """
+    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
+    correct = predicted == truth
+    counts = confusion(truth, predicted, len(EXPRESSIONS))
+    coverage, risk = risk_coverage(confidence, correct)
+    sure = confidence >= threshold
+    interval = bootstrap_interval(lambda rows: float(correct[rows].mean()), len(truth))
+    return {
+        "pictures": len(truth),
+        "accuracy": round(accuracy(counts), 4),
+        "accuracy_95": [round(side, 4) for side in interval],
+        "uar": round(uar(counts), 4),
+        "macro_f1": round(float(f1_scores(counts).mean()), 4),
+        "ece_15": round(expected_calibration_error(confidence, correct), 4),
+        "per_class": {
+            name: {
+                "pictures": int(counts[index].sum()),
+                "recall": None if np.isnan(recall) else round(float(recall), 4),
+                "f1": round(float(f1), 4),
+            }
+            for index, (name, recall, f1) in enumerate(
+                zip(EXPRESSIONS, recalls(counts), f1_scores(counts), strict=True)
+            )
+        },
+        "confusion": counts.tolist(),
+        "certain": {
+            "threshold": threshold,
+            "coverage": round(float(sure.mean()), 4),
+            "accuracy": round(float(correct[sure].mean()), 4),
+        },
+        "risk_at_coverage": {
+            f"{share:.1f}": round(float(risk[max(0, int(share * len(truth)) - 1)]), 4)
+            for share in np.arange(0.1, 1.01, 0.1)
+        },
+    }
+
+
+def evaluate_ferplus(model: str | Path, root: str | Path, split: str) -> dict[str, Any]:
+    """The FER+ majority protocol: eight classes, seven without contempt, with and without duplicates.
+
+    Args:
+        model: a shipped network by name, or a path.
+        root: folder with the splits.
+        split: the split that is measured.
+
+    Raises:
+        LabelError: the network has other classes.
+    """
+    runner = ExpressionRunner(load_weights(model))
+    if runner.weights.labels != EXPRESSIONS:
+        raise LabelError(f"expected the classes {EXPRESSIONS}, got {runner.weights.labels}")
+    data = ferplus.load(root, split)
+    logits, found = logits_of_ferplus(runner, data.images)
+    probabilities = runner.probabilities(logits).values
+    threshold = runner.weights.calibration["threshold"]
+    kept = data.majority >= 0
+    sets = {
+        "majority_8": kept,
+        "majority_8_without_duplicates": kept & ~data.duplicate_of_train,
+        "majority_7_without_contempt": kept & (data.majority != EXPRESSIONS.index("contempt")),
+    }
+    return {
+        "protocol": f"FER+ majority, {split}, single model, single view, all pictures kept",
+        "model_sha256": runner.weights.sha256,
+        "data_sha256": data.sha256,
+        "face_found": round(float(found[kept].mean()), 4),
+        **{
+            name: report(probabilities[rows], data.majority[rows], threshold) for name, rows in sets.items()
+        },
+    }
+
+
+def main() -> None:
+    """The command in the module's text."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("model")
+    arguments.add_argument("--ferplus", required=True)
+    arguments.add_argument("--split", default="private_test", choices=ferplus.SPLITS)
+    arguments.add_argument("--json", type=Path)
+    options = arguments.parse_args()
+    figures = evaluate_ferplus(options.model, options.ferplus, options.split)
+    text = json.dumps(figures, indent=1)
+    if options.json:
+        options.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

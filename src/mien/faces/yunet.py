@@ -1,0 +1,150 @@
+"""YuNet face detector with five landmarks, on ONNX Runtime, searched at more than one scale.
+
+Source: Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023;
+weights of the OpenCV model zoo (`face_detection_yunet_2023mar`, MIT), see `mien.recipes.yunet`.
+
+Needs: RGB uint8 images (H, W, 3). Gives: boxes, scores and five points in pixels of those images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from mien.faces.boxes import non_maximum_suppression
+from mien.types.faces import Faces
+from mien.weights.store import Weights, open_session
+
+STRIDES = (8, 16, 32)
+GRAIN_PX = 32
+"""The network halves five times: its input is padded to a multiple of this."""
+
+
+class YuNet:
+    """Finds faces in pictures of any size.
+
+    A picture is searched whole at a coarse scale, where large faces fit the network, and once more at a
+    fine scale if faces of `min_face_px` would be lost in the coarse one. What is found twice is merged.
+    Where nothing is found, the picture is searched once more, small and inside a black frame: a face that
+    fills its picture is only found with some room around it.
+
+    Args:
+        weights: contract and bytes of the network.
+        threads: threads of one inference, 0 for as many as there are cores.
+        score_threshold: detections under this score go; 0 to 1.
+        min_face_px: the smallest face that is looked for, in pixels of the picture.
+    """
+
+    coarse_side_px = 640
+    framed_side_px = 320
+    face_at_network_px = 14.0
+    max_fine_pixels = 12_000_000
+    nms_iou = 0.3
+
+    def __init__(
+        self,
+        weights: Weights,
+        threads: int = 0,
+        score_threshold: float = 0.6,
+        min_face_px: float = 24.0,
+    ) -> None:
+        self.session = open_session(weights, threads)
+        self.score_threshold = score_threshold
+        self.min_face_px = min_face_px
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
+        """Find the faces of each image, best score first.
+
+        Args:
+            images: RGB uint8 arrays (H, W, 3). Images of equal size are searched in one batch.
+        """
+        found: list[list[Faces]] = [[] for _ in images]
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for index, image in enumerate(images):
+            by_shape.setdefault(image.shape[:2], []).append(index)
+        for (height, width), indices in by_shape.items():
+            for scale in self.scales(height, width):
+                size = max(1, round(width * scale)), max(1, round(height * scale))
+                batch = [_resized(images[index], size) for index in indices]
+                for index, faces in zip(indices, self._search(batch, (width, height)), strict=True):
+                    found[index].append(faces)
+        merged = [self._merge(per_scale) for per_scale in found]
+        return [faces if len(faces) else self._in_frame(images[i]) for i, faces in enumerate(merged)]
+
+    def _in_frame(self, image: np.ndarray) -> Faces:
+        """Search one picture inside a black frame of a third of its longer side."""
+        height, width = image.shape[:2]
+        scale = self.framed_side_px / (max(height, width) * 5 / 3)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        margin = round(max(size) / 3)
+        framed = np.pad(_resized(image, size), ((margin, margin), (margin, margin), (0, 0)))
+        found = self._merge(self._search([framed], (framed.shape[1], framed.shape[0])))
+        ratio = np.array([width / size[0], height / size[1]], np.float32)
+        return Faces(
+            (found.box_xyxy_px - margin) * np.tile(ratio, 2),
+            found.detection_score,
+            (found.landmarks_xy_px - margin) * ratio,
+        )
+
+    def scales(self, height: int, width: int) -> tuple[float, ...]:
+        """The scales at which a picture of this size is searched, coarse first."""
+        longest = max(height, width)
+        coarse = self.coarse_side_px / longest
+        wanted = self.face_at_network_px / self.min_face_px
+        fine = min(wanted, (self.max_fine_pixels / (height * width)) ** 0.5)
+        if longest <= self.coarse_side_px:
+            return (min(2.0, coarse),)
+        return (coarse, fine) if fine > 1.1 * coarse else (coarse,)
+
+    def _search(self, batch: list[np.ndarray], size_wh: tuple[int, int]) -> list[Faces]:
+        """One pass of the network over resized images of one size; results in original pixels."""
+        height, width = batch[0].shape[:2]
+        padded_h, padded_w = (-(-side // GRAIN_PX) * GRAIN_PX for side in (height, width))
+        blob = np.zeros((len(batch), 3, padded_h, padded_w), np.float32)
+        for row, image in zip(blob, batch, strict=True):
+            row[:, :height, :width] = image[..., ::-1].transpose(2, 0, 1)  # the network was trained on BGR
+        outputs = dict(
+            zip(
+                (output.name for output in self.session.get_outputs()),
+                self.session.run(None, {"input": blob}),
+                strict=True,
+            )
+        )
+        ratio = np.array([size_wh[0] / width, size_wh[1] / height], np.float32)
+        return [self._decode(outputs, row, padded_w, ratio) for row in range(len(batch))]
+
+    def _decode(self, outputs: dict[str, np.ndarray], row: int, width: int, ratio: np.ndarray) -> Faces:
+        """Candidates over the threshold from the three strides, before suppression."""
+        boxes, scores, points = [], [], []
+        for stride in STRIDES:
+            score = np.sqrt(
+                np.clip(outputs[f"cls_{stride}"][row, :, 0], 0, 1)
+                * np.clip(outputs[f"obj_{stride}"][row, :, 0], 0, 1)
+            )
+            keep = np.flatnonzero(score >= self.score_threshold)
+            cell = np.stack([keep % (width // stride), keep // (width // stride)], 1).astype(np.float32)
+            box = outputs[f"bbox_{stride}"][row, keep]
+            centre, half = (cell + box[:, :2]) * stride, np.exp(box[:, 2:]) * stride / 2
+            boxes.append(np.concatenate([(centre - half) * ratio, (centre + half) * ratio], 1))
+            offsets = outputs[f"kps_{stride}"][row, keep].reshape(-1, 5, 2)
+            points.append((offsets + cell[:, None]) * stride * ratio)
+            scores.append(score[keep])
+        return Faces(np.concatenate(boxes), np.concatenate(scores), np.concatenate(points))
+
+    def _merge(self, per_scale: list[Faces]) -> Faces:
+        """Suppress what several cells or scales found twice."""
+        boxes = np.concatenate([faces.box_xyxy_px for faces in per_scale])
+        scores = np.concatenate([faces.detection_score for faces in per_scale])
+        points = np.concatenate([faces.landmarks_xy_px for faces in per_scale])
+        kept = non_maximum_suppression(boxes, scores, self.nms_iou)
+        return Faces(boxes[kept], scores[kept], points[kept])
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image at another (width, height), averaged over the source pixels when it shrinks."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))

@@ -1,0 +1,92 @@
+"""mien's own expression network: a MobileNet-v1 trunk with PReLU, global average, one linear layer.
+
+Trunk: the convolutional part of SFace (Zhong et al., "SFace: Sigmoid-Constrained Hypersphere Loss for
+Robust Face Recognition", IEEE TIP 2021; weights of the OpenCV model zoo, Apache-2.0), which is the
+MobileNet-v1 of Howard et al. 2017 with a stride-1 stem. Its identity layer is left out: pooled
+convolutional features carry expression, the identity embedding throws it away.
+
+Differs from SFace: inputs of any side from 32 px (trained at 48 and 64), no 7x7 dense embedding layer,
+dropout and a linear layer over the eight expressions.
+
+Needs: float32 (B, 3, H, W), RGB, (x - 127.5) / 128. Gives: logits (B, 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mien.labels.expressions import EXPRESSIONS
+
+STEM_CHANNELS = 32
+BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+"""(channels out, stride) of the thirteen depthwise-separable blocks."""
+
+
+class ConvUnit(nn.Module):
+    """Convolution without bias, batch norm, PReLU: (B, I, H, W) -> (B, O, H/stride, W/stride)."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int, groups: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
+        )
+        self.norm = nn.BatchNorm2d(channels_out, eps=1e-3)
+        self.act = nn.PReLU(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the three in turn."""
+        return self.act(self.norm(self.conv(x)))
+
+
+class MobileExpression(nn.Module):
+    """The network. `forward` gives logits (B, classes); `features` the pooled trunk (B, 1024)."""
+
+    def __init__(self, classes: int = len(EXPRESSIONS), dropout: float = 0.2) -> None:
+        super().__init__()
+        units = [ConvUnit(3, STEM_CHANNELS, 3, 1, 1)]
+        channels = STEM_CHANNELS
+        for wider, stride in BLOCKS:
+            units += [ConvUnit(channels, channels, 3, stride, channels), ConvUnit(channels, wider, 1, 1, 1)]
+            channels = wider
+        self.trunk = nn.Sequential(*units)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Pooled trunk: (B, 3, H, W) -> (B, 1024)."""
+        return self.trunk(x).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits: (B, 3, H, W) -> (B, classes)."""
+        return self.head(self.dropout(self.features(x)))
+
+
+def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray]) -> None:
+    """Start the trunk from SFace.
+
+    Args:
+        network: changed in place; its head keeps its values.
+        tensors: constants of SFace's ONNX file by name, as `mien.weights.blockquant.dequantize_tensors`
+            gives them. Every tensor of the trunk must be there in its shape (`strict=True`).
+    """
+    prefixes = ["conv_1"]
+    for block in range(2, 2 + len(BLOCKS)):
+        prefixes += [f"conv_{block}_dw", f"conv_{block}"]
+    state: dict[str, Tensor] = {}
+    for index, prefix in enumerate(prefixes):
+        weight = f"{prefix}_conv2d_weight"
+        stored = {
+            "conv.weight": tensors.get(f"{weight}_reshaped", tensors.get(weight)),
+            "norm.weight": tensors[f"{prefix}_batchnorm_gamma"],
+            "norm.bias": tensors[f"{prefix}_batchnorm_beta"],
+            "norm.running_mean": tensors[f"{prefix}_batchnorm_moving_mean"],
+            "norm.running_var": tensors[f"{prefix}_batchnorm_moving_var"],
+            "norm.num_batches_tracked": np.array(0),
+            "act.weight": tensors[f"{prefix}_relu_gamma"].reshape(-1),
+        }
+        state.update({f"{index}.{name}": torch.tensor(value) for name, value in stored.items()})
+    network.trunk.load_state_dict(state, strict=True)

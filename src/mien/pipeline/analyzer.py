@@ -1,0 +1,214 @@
+"""The main job: files or arrays in, typed results out. Detect, align, judge, read the expression."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import InputError, OptionError
+from mien.faces.pose import pose_from_points
+from mien.faces.quality import QualityLimits, assess
+from mien.faces.yunet import YuNet
+from mien.methods.runner import ExpressionRunner
+from mien.pipeline.clips import (
+    CLIP_SUFFIXES,
+    ClipFrame,
+    clip_info,
+    is_animated,
+    read_animation,
+    read_clip,
+)
+from mien.pipeline.inputs import expand
+from mien.pipeline.pictures import check_array, read_picture
+from mien.types.faces import Faces
+from mien.types.media import Failure, FrameResult
+from mien.weights.store import load_weights
+
+Observer = Callable[[FrameResult, np.ndarray], None]
+"""Called with each result and its upright RGB image, for overlays."""
+Progress = Callable[[Path, float, float], None]
+"""Called with the file, the seconds of it done and its length in seconds (0 for pictures)."""
+
+
+class Analyzer:
+    """Finds faces and reads their expressions; make one and use it for many files.
+
+    Args:
+        model: a shipped network by name, or a path to an ONNX file with a contract.
+        min_face_px: the smallest face that is looked for, pixels of the picture.
+        detection_threshold: faces that the detector scores lower are not reported, 0 to 1.
+        limits: beyond these a face is reported as not reliable.
+        threads: threads of one inference; 0 for one a core.
+        batch_frames: frames of a clip that are searched together.
+
+    Raises:
+        WeightsError, UnknownNameError: the model cannot be used.
+        OptionError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "expression",
+        *,
+        min_face_px: float = 24.0,
+        detection_threshold: float = 0.6,
+        limits: QualityLimits | None = None,
+        threads: int = 0,
+        batch_frames: int = 8,
+    ) -> None:
+        if not 0 < detection_threshold < 1:
+            raise OptionError(f"expected detection_threshold between 0 and 1, got {detection_threshold}")
+        if not 8 <= min_face_px <= 4096:
+            raise OptionError(f"expected min_face_px from 8 to 4096, got {min_face_px}")
+        if batch_frames < 1 or threads < 0:
+            raise OptionError(
+                f"expected batch_frames >= 1 and threads >= 0, got {batch_frames} and {threads}"
+            )
+        self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
+        self.runner = ExpressionRunner(load_weights(model), threads)
+        self.limits = limits or QualityLimits()
+        self.batch_frames = batch_frames
+
+    def analyze_images(self, images: Sequence[Any]) -> list[Faces]:
+        """The faces of each image; faces of all images go through the network together.
+
+        Args:
+            images: RGB uint8 arrays (H, W, 3), grey arrays (H, W) or Pillow images, of any sizes.
+
+        Raises:
+            ShapeError: something is none of these.
+        """
+        pictures = [check_array(image) for image in images]
+        found = self.detector.detect(pictures)
+        cropped = [
+            self.runner.crop(image, faces.landmarks_xy_px)
+            for image, faces in zip(pictures, found, strict=True)
+        ]
+        logits = self.runner.logits(np.concatenate([crops for crops, _ in cropped])) if cropped else []
+        results, start = [], 0
+        for faces, (crops, inside) in zip(found, cropped, strict=True):
+            scores = self.runner.probabilities(logits[start : start + len(faces)])
+            start += len(faces)
+            pose = pose_from_points(faces.landmarks_xy_px)
+            quality = assess(crops, inside, faces.box_xyxy_px, faces.detection_score, pose, self.limits)
+            results.append(
+                replace(
+                    faces,
+                    expression=scores,
+                    uncertain=self.runner.uncertain(scores),
+                    pose_ypr_rad=pose,
+                    quality=quality,
+                )
+            )
+        return results
+
+    def analyze_image(self, image: Any) -> Faces:
+        """The faces of one image; see `analyze_images`."""
+        return self.analyze_images([image])[0]
+
+    def stream(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        every_s: float | None = None,
+        observer: Observer | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[FrameResult | Failure]:
+        """Results one after the other, in the order of the files: one a picture, one a frame of a clip.
+
+        Memory does not grow with the number of files or the length of a clip. A file that cannot be read
+        gives a `Failure`, after the frames that could be, and the rest goes on.
+
+        Args:
+            paths: pictures, clips, folders and patterns.
+            every_s: of clips, one frame in so many seconds; `None` for every frame.
+            observer: called with each result and its image.
+            progress: called as a file goes on.
+
+        Raises:
+            OptionError: `every_s` is not positive.
+        """
+        if every_s is not None and not every_s > 0:
+            raise OptionError(f"expected every_s over 0 seconds, got {every_s}")
+        if isinstance(paths, str | os.PathLike):
+            paths = [paths]
+        for path in expand(paths):
+            if isinstance(path, Failure):
+                yield path
+                continue
+            try:
+                for result, image in self._file(path, every_s, progress):
+                    if observer is not None:
+                        observer(result, image)
+                    yield result
+            except (InputError, OSError) as error:
+                yield Failure(str(path), _said(error), type(error).__name__)
+
+    def _file(
+        self, path: Path, every_s: float | None, progress: Progress | None
+    ) -> Iterator[tuple[FrameResult, np.ndarray]]:
+        """Results of one file with their images."""
+        length_s = 0.0
+        if path.suffix.lower() in CLIP_SUFFIXES - {".gif"} or _is_clip_by_content(path):
+            length_s = clip_info(path).duration_s
+            frames = read_clip(path, every_s)
+        elif is_animated(path):
+            gif = path.suffix.lower() == ".gif"
+            length_s = clip_info(path).duration_s if gif else 0.0
+            frames = read_clip(path, every_s) if gif else read_animation(path, every_s)
+        else:
+            image = read_picture(path)
+            yield self._result(path, 0, None, image, self.analyze_image(image)), image
+            if progress is not None:
+                progress(path, 0.0, 0.0)
+            return
+        yield from self._clip(path, frames, length_s, progress)
+
+    def _clip(
+        self, path: Path, frames: Iterator[ClipFrame], length_s: float, progress: Progress | None
+    ) -> Iterator[tuple[FrameResult, np.ndarray]]:
+        """Results of a clip, a few frames at a time. An error in decoding comes after the last good frame."""
+        trouble: InputError | None = None
+        while trouble is None:
+            batch: list[ClipFrame] = []
+            try:
+                for frame in islice(frames, self.batch_frames):
+                    batch.append(frame)
+            except InputError as error:
+                trouble = error
+            if not batch and trouble is None:
+                return
+            found = self.analyze_images([frame.image for frame in batch])
+            for frame, faces in zip(batch, found, strict=True):
+                yield self._result(path, frame.frame, frame.time_s, frame.image, faces), frame.image
+            if progress is not None and batch:
+                progress(path, batch[-1].time_s, length_s)
+        raise trouble
+
+    @staticmethod
+    def _result(
+        path: Path, frame: int, time_s: float | None, image: np.ndarray, faces: Faces
+    ) -> FrameResult:
+        return FrameResult(str(path), frame, time_s, faces, (image.shape[1], image.shape[0]))
+
+
+def _is_clip_by_content(path: Path) -> bool:
+    """Whether a file with a picture's (or no) name is a clip: an MP4, Matroska or AVI by its first bytes."""
+    with path.open("rb") as stored:
+        head = stored.read(12)
+    if head[4:8] == b"ftyp":
+        return not head[8:12].decode("latin1").startswith(("hei", "hev", "mif", "avif", "avis"))
+    return head[:4] == b"\x1aE\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+
+
+def _said(error: Exception) -> str:
+    """The message of an error, with what to do where the system's own words do not say."""
+    if isinstance(error, InputError):
+        return str(error)
+    return f"expected a readable file, got: {error.strerror if isinstance(error, OSError) else error}. Check its permissions."

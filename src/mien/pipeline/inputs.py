@@ -1,0 +1,63 @@
+"""From what a person names (files, folders, patterns) to the list of files to read."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mien.errors import InputNotFoundError
+from mien.pipeline.clips import CLIP_SUFFIXES
+from mien.pipeline.pictures import PICTURE_SUFFIXES
+from mien.types.media import Failure
+
+READABLE_SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
+
+
+def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
+    """The files behind paths, folders (with all below them) and patterns, each once, in a stable order.
+
+    In folders only files with a known suffix are taken; a file that is named is always taken. What
+    matches nothing becomes a `Failure`, so that the rest goes on.
+    """
+    seen: set[str] = set()
+    for name in paths:
+        text = os.fspath(name)
+        path = Path(text)
+        if path.is_dir():
+            files = _below(path)
+            nothing = "expected pictures or clips in this folder, got none (looked in all folders below it)."
+        elif path.exists() or not glob.has_magic(text):
+            files = [path]
+            nothing = ""
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+            files = [file for match in matches for file in (_below(match) if match.is_dir() else [match])]
+            nothing = "expected the pattern to match files, got no match. Check it, and quote it for the shell."
+        if not files:
+            yield Failure(text, nothing, InputNotFoundError.__name__)
+        for file in files:
+            key = os.path.abspath(file)
+            if key in seen:
+                continue
+            seen.add(key)
+            if file.is_file():
+                yield file
+            else:
+                yield Failure(
+                    str(file),
+                    "expected a file, got a path that is not there. Check the spelling.",
+                    InputNotFoundError.__name__,
+                )
+
+
+def _below(folder: Path) -> list[Path]:
+    """Readable files of a folder and those below it, hidden ones left out, sorted."""
+    return sorted(
+        Path(root) / name
+        for root, folders, names in os.walk(folder)
+        if not any(part.startswith(".") for part in Path(root).relative_to(folder).parts)
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() in READABLE_SUFFIXES
+    )

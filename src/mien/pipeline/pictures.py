@@ -1,0 +1,116 @@
+"""Read pictures of any kind as upright RGB, or say what is wrong with them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mien.errors import InputError, ShapeError
+
+PICTURE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .avif .ico .tga".split()
+)
+MAX_PIXELS = 150_000_000
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """A picture as RGB uint8 (H, W, 3): turned upright by its EXIF, alpha laid on white, 16 bit scaled.
+
+    Raises:
+        InputError: the file is empty, no picture, damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    if path.stat().st_size == 0:
+        raise InputError("expected a picture, got a file of zero bytes. Copy or export it again.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                _refuse_huge(picture.size)
+                picture.load()
+                return to_rgb(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:
+        raise InputError(
+            f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {describe(path)}. "
+            "Convert it to JPEG or PNG."
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(
+            f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got a picture with more. Make it smaller first."
+        ) from None
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise InputError(
+            f"expected a whole picture, got one that breaks off or is damaged ({error}). Copy or export it again."
+        ) from None
+
+
+def _refuse_huge(size_wh: tuple[int, int]) -> None:
+    if size_wh[0] * size_wh[1] > MAX_PIXELS:
+        raise InputError(
+            f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size_wh[0]} x {size_wh[1]}. "
+            "Make it smaller first."
+        )
+
+
+def to_rgb(picture: Image.Image) -> np.ndarray:
+    """Any Pillow picture as RGB uint8 (H, W, 3)."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, np.float32)
+        top = values.max(initial=0)
+        # 16-bit greys come as I or I;16; floats as 0..1 or 0..255.
+        scale = 255 if picture.mode == "F" and top <= 1 else 255 / 65535 if top > 255 else 1
+        grey = np.clip(np.nan_to_num(values) * scale, 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, 2)
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        layered = picture.convert("RGBA")
+        paper = Image.new("RGBA", layered.size, "white")
+        return np.asarray(Image.alpha_composite(paper, layered).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def check_array(image: object) -> np.ndarray:
+    """An array given by a caller as RGB uint8 (H, W, 3); grey (H, W) is repeated.
+
+    Raises:
+        ShapeError: anything else, with what to do.
+    """
+    if isinstance(image, Image.Image):
+        return to_rgb(ImageOps.exif_transpose(image))
+    if not isinstance(image, np.ndarray):
+        raise ShapeError(
+            f"expected a path, a Pillow image or an RGB uint8 array (H, W, 3), got {type(image).__name__}"
+        )
+    grey = image.ndim == 2
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise ShapeError(
+            f"expected an RGB uint8 array (H, W, 3) with values 0 to 255, got {image.dtype} {image.shape}. "
+            "Scale floats by 255, drop alpha, and turn OpenCV's BGR into RGB with image[..., ::-1]."
+        )
+    return np.repeat(image[..., None], 3, 2) if grey else image
+
+
+def describe(path: Path) -> str:
+    """What a file looks like from its first bytes, for an error message."""
+    with path.open("rb") as stored:
+        head = stored.read(64)
+    known = (
+        (b"%PDF", "a PDF"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\x1aE\xdf\xa3", "a Matroska or WebM clip"),
+        (b"<svg", "an SVG drawing"),
+        (b"<!DOCTYPE", "a web page"),
+        (b"<html", "a web page"),
+    )
+    for magic, text in known:
+        if head.lstrip()[: len(magic)].lower() == magic.lower():
+            return text
+    if head[4:8] == b"ftyp":
+        brand = head[8:12].decode("latin1")
+        return "a HEIC picture" if brand.startswith(("hei", "hev", "mif")) else f"an MP4-like file ({brand})"
+    if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
+        return f"text that begins {head[:24].decode()!r}"
+    return f"unknown content that begins {head[:8].hex(' ')!r}"

@@ -1,0 +1,247 @@
+"""Results as rows, and rows as CSV, JSON Lines, Parquet or a pandas frame."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from mien.errors import MissingExtraError, OptionError
+from mien.labels.expressions import EXPRESSIONS
+from mien.types.media import Failure, FrameResult
+
+COLUMNS: dict[str, type] = {
+    "path": str,
+    "frame": int,
+    "time_s": float,
+    "face": int,
+    "track_id": int,
+    "x1_px": float,
+    "y1_px": float,
+    "x2_px": float,
+    "y2_px": float,
+    "detection_score": float,
+    "expression": str,
+    "confidence": float,
+    "uncertain": bool,
+    "reliable": bool,
+    "reason": str,
+    **{f"p_{name}": float for name in EXPRESSIONS},
+    "yaw_rad": float,
+    "pitch_rad": float,
+    "roll_rad": float,
+    "error": str,
+}
+"""Name -> type of every column. One row a face a frame; one for a frame without a face; one for a failure.
+What does not apply is `None`: an empty cell in CSV, `null` in JSON and Parquet."""
+
+Row = dict[str, Any]
+
+
+def rows_of(result: FrameResult | Failure) -> list[Row]:
+    """The rows of one result, each with all of `COLUMNS`."""
+    blank: Row = dict.fromkeys(COLUMNS)
+    if isinstance(result, Failure):
+        return [{**blank, "path": result.path, "error": result.error}]
+    time_s = None if result.time_s is None else round(result.time_s, 6)
+    blank |= {"path": result.path, "frame": result.frame, "time_s": time_s}
+    if not len(result.faces):
+        return [blank]
+    return [{**blank, **_face(result, index)} for index in range(len(result.faces))]
+
+
+def _face(result: FrameResult, index: int) -> Row:
+    """The columns of one face."""
+    faces = result.faces
+    row: Row = {"face": index, "detection_score": _rounded(faces.detection_score[index], 4)}
+    for name, value in zip(("x1_px", "y1_px", "x2_px", "y2_px"), faces.box_xyxy_px[index], strict=True):
+        row[name] = _rounded(value, 2)
+    if faces.track_id is not None:
+        row["track_id"] = int(faces.track_id[index])
+    if faces.expression is not None:
+        row["expression"] = faces.expression.top[index]
+        row["confidence"] = _rounded(faces.expression.confidence[index], 6)
+        for name in faces.expression.names:
+            row[f"p_{name}"] = _rounded(faces.expression[name][index], 6)
+    if faces.uncertain is not None:
+        row["uncertain"] = bool(faces.uncertain[index])
+    if faces.quality is not None:
+        row["reliable"] = not faces.quality.reasons[index]
+        row["reason"] = faces.quality.reasons[index] or None
+    if faces.pose_ypr_rad is not None:
+        for name, value in zip(("yaw_rad", "pitch_rad", "roll_rad"), faces.pose_ypr_rad[index], strict=True):
+            row[name] = _rounded(value, 4)
+    return row
+
+
+def _rounded(value: Any, digits: int) -> float:
+    return round(float(value), digits)
+
+
+class Results(list[FrameResult | Failure]):
+    """What `analyze` gives: a list of `FrameResult` and `Failure`, in the order of the files."""
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The files that could not be read."""
+        return [result for result in self if isinstance(result, Failure)]
+
+    def rows(self) -> Iterator[Row]:
+        """One dict a face a frame, with all of `COLUMNS`."""
+        for result in self:
+            yield from rows_of(result)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with `COLUMNS`; needs pandas (extra `tables`)."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtraError("to_frame needs pandas: pip install 'mien[tables]'") from None
+        kinds = {str: "string", int: "Int64", float: "Float64", bool: "boolean"}
+        frame = pandas.DataFrame(list(self.rows()), columns=list(COLUMNS))
+        return frame.astype({name: kinds[kind] for name, kind in COLUMNS.items()})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all rows; the suffix chooses the format (.csv, .jsonl, .parquet)."""
+        with open_writer(Path(path)) as writer:
+            for result in self:
+                writer.write(rows_of(result))
+
+
+class TableWriter:
+    """Writes rows to a file that appears under its name only when whole.
+
+    Rows go to `NAME.part`. On a normal end and on Ctrl-C the file gets its name, with all rows so far; on
+    another error it is removed, and what stood under the name before stays.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        if not path.parent.is_dir():
+            raise OptionError(f"expected a folder {path.parent} to write {path.name} to, got none. Make it first.")
+        if path.is_dir():
+            raise OptionError(f"expected a file name to write to, got the folder {path}.")
+
+    def __enter__(self) -> TableWriter:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        """Begin the `.part` file."""
+        raise NotImplementedError
+
+    def write(self, rows: list[Row]) -> None:
+        """Add rows."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the `.part` file."""
+        raise NotImplementedError
+
+
+class CsvWriter(TableWriter):
+    """Comma-separated values, UTF-8, a header line, empty cells for what does not apply."""
+
+    stream: IO[str]
+
+    def open(self) -> None:  # noqa: D102
+        self.stream = self.part.open("w", newline="", encoding="utf-8")
+        self.table = csv.DictWriter(self.stream, list(COLUMNS))
+        self.table.writeheader()
+
+    def write(self, rows: list[Row]) -> None:  # noqa: D102
+        for row in rows:
+            self.table.writerow(
+                {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
+            )
+
+    def close(self) -> None:  # noqa: D102
+        self.stream.close()
+
+
+class JsonLinesWriter(TableWriter):
+    """One JSON object a line, every column as a key."""
+
+    stream: IO[str]
+
+    def open(self) -> None:  # noqa: D102
+        self.stream = self.part.open("w", encoding="utf-8")
+
+    def write(self, rows: list[Row]) -> None:  # noqa: D102
+        self.stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+    def close(self) -> None:  # noqa: D102
+        self.stream.close()
+
+
+class ParquetWriter(TableWriter):
+    """Parquet with typed, nullable columns; needs pyarrow (extra `tables`)."""
+
+    group_rows = 10_000
+
+    def open(self) -> None:  # noqa: D102
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            raise MissingExtraError("writing Parquet needs pyarrow: pip install 'mien[tables]'") from None
+        kinds = {
+            str: pyarrow.string(),
+            int: pyarrow.int64(),
+            float: pyarrow.float64(),
+            bool: pyarrow.bool_(),
+        }
+        self.schema = pyarrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+        self.arrow = pyarrow
+        self.table = pyarrow.parquet.ParquetWriter(self.part, self.schema)
+        self.waiting: list[Row] = []
+
+    def write(self, rows: list[Row]) -> None:  # noqa: D102
+        self.waiting += rows
+        if len(self.waiting) >= self.group_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.waiting:
+            self.table.write_table(self.arrow.Table.from_pylist(self.waiting, self.schema))
+            self.waiting = []
+
+    def close(self) -> None:  # noqa: D102
+        self._flush()
+        self.table.close()
+
+
+WRITERS: dict[str, type[TableWriter]] = {
+    ".csv": CsvWriter,
+    ".jsonl": JsonLinesWriter,
+    ".ndjson": JsonLinesWriter,
+    ".parquet": ParquetWriter,
+}
+
+
+def open_writer(path: Path) -> TableWriter:
+    """The writer for a file name.
+
+    Raises:
+        OptionError: the suffix is not .csv, .jsonl, .ndjson or .parquet, or its folder is missing.
+    """
+    writer = WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise OptionError(
+            f"expected a file name that ends in {', '.join(WRITERS)}, got {path.name!r}. The ending chooses the format."
+        )
+    return writer(path)

@@ -1,0 +1,275 @@
+"""Train mien's own expression model on FER+ and muxspace, on the crops that mien's own detector makes.
+
+    python -m mien.recipes.expression train --ferplus DIR --muxspace DIR --sface FILE.onnx --out RUN
+
+Writes under RUN: `log.jsonl` (one line an epoch), `last.pt` (to go on after a stop: run it again) and
+`best.safetensors` (smoothed weights of the epoch with the best accuracy on the FER+ public test split).
+The private test split is never read here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mien.datasets import ferplus, muxspace
+from mien.faces.yunet import YuNet
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.static.mobile_expression import MobileExpression, load_sface_trunk
+from mien.transforms.align import fit_similarity, template_points
+from mien.transforms.augment import degrade, jittered_crops
+
+FERPLUS_MEAN_POINTS = np.array(
+    [[0.3072, 0.3564], [0.6832, 0.3590], [0.4863, 0.5640], [0.3473, 0.7442], [0.6509, 0.7465]]
+)
+"""Mean places of YuNet's points in the training crops, share of the side: used where no face is found."""
+
+
+@dataclass(frozen=True)
+class ExpressionRecipe:
+    """Everything that decides the result. Values without a source were set for the time at hand."""
+
+    stages: tuple[tuple[int, int], ...] = ((48, 8), (64, 4))
+    """(side of the crops in pixels, epochs): small first because it is fast."""
+    template: str = "mien_face_v1"
+    batch_size: int = 64
+    lr: float = 1e-3
+    warmup_steps: int = 300
+    weight_decay: float = 0.05
+    ema: float = 0.998
+    dropout: float = 0.2
+    seed: int = 20261121
+    ferplus_repeat: tuple[float, ...] = (1, 1, 1, 1, 1, 3, 2, 3)
+    """How often a picture is seen an epoch, by its strongest class, in mien's order."""
+    muxspace_repeat: tuple[float, ...] = (0.3, 0.3, 2, 3, 3, 0, 0, 0)
+    """The same for muxspace: its disgust, fear and contempt labels are poor, so they are left out."""
+    muxspace_trust: float = 0.85
+    """Target of the named class on muxspace; the rest is shared by the other seven."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures of one size with crop matrices and targets: uint8 (N, C, H, W), (N, 2, 3), (N, 8)."""
+
+    images: Tensor
+    matrices: Tensor
+    targets: Tensor
+
+
+def crop_matrices(images: np.ndarray, template: str, detector: YuNet) -> np.ndarray:
+    """For each picture that is itself a face crop: unit crop coordinates -> picture pixels, (N, 2, 3).
+
+    The detector sees each picture enlarged twice, on a black margin of a third of its side. Where it
+    finds no face, the mean places of the points in FER2013's training crops are used.
+    """
+    side = images.shape[1]
+    margin, target = side // 3, template_points(template)
+    matrices = np.zeros((len(images), 2, 3), np.float32)
+    for start in range(0, len(images), 64):
+        batch = []
+        for image in images[start : start + 64]:
+            padded = np.pad(image, ((margin, margin), (margin, margin), *[(0, 0)] * (image.ndim - 2)))
+            enlarged = padded.repeat(2, 0).repeat(2, 1)
+            batch.append(enlarged if enlarged.ndim == 3 else np.repeat(enlarged[..., None], 3, 2))
+        for row, faces in enumerate(detector.detect(batch), start):
+            points = FERPLUS_MEAN_POINTS * side
+            if len(faces):
+                centre = faces.box_xyxy_px.reshape(-1, 2, 2).mean(1)
+                away = np.abs(centre - batch[0].shape[0] / 2).max(1) / batch[0].shape[0]
+                points = faces.landmarks_xy_px[np.argmax(faces.detection_score - away)] / 2 - margin
+            matrices[row] = fit_similarity(target, points)
+    return matrices
+
+
+def prepare(recipe: ExpressionRecipe, args: argparse.Namespace) -> tuple[list[Pictures], list[Tensor], dict]:
+    """Training pictures of both sets with how often each is seen, and the hashes of what was read."""
+    detector = YuNet(str(args.detector), threads=2, score_threshold=0.4)
+    split = ferplus.load(args.ferplus, "train")
+    grey = Pictures(
+        torch.from_numpy(split.images)[:, None],
+        torch.from_numpy(crop_matrices(split.images, recipe.template, detector)),
+        torch.from_numpy(split.soft),
+    )
+    repeat = torch.tensor(recipe.ferplus_repeat)[grey.targets.argmax(1)] * (grey.targets.sum(1) > 0)
+    rows = muxspace.rows(args.muxspace, "train")
+    pictures = np.stack(list(muxspace.images(args.muxspace, rows)))
+    classes = torch.tensor([EXPRESSIONS.index(row.expression) for row in rows])
+    named = functional.one_hot(classes, len(EXPRESSIONS)).float()
+    trust = recipe.muxspace_trust
+    colour = Pictures(
+        torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
+        torch.from_numpy(crop_matrices(pictures, recipe.template, detector)),
+        named * trust + (1 - named) * (1 - trust) / (len(EXPRESSIONS) - 1),
+    )
+    hashes = {"ferplus_train": split.sha256, "muxspace": muxspace.sha256(args.muxspace)}
+    return [grey, colour], [repeat, torch.tensor(recipe.muxspace_repeat)[classes]], hashes
+
+
+def batches(
+    sets: list[Pictures], repeats: list[Tensor], size: int, batch_size: int, random: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of augmented, normalised batches (B, 3, size, size) with soft targets (B, 8)."""
+    chosen = []
+    for number, repeat in enumerate(repeats):
+        times = torch.floor(repeat + torch.rand(len(repeat), generator=random)).long()
+        rows = torch.repeat_interleave(torch.arange(len(repeat)), times)
+        chosen.append(torch.stack([torch.full_like(rows, number), rows], 1))
+    order = torch.cat(chosen)
+    order = order[torch.randperm(len(order), generator=random)]
+    for part in order.split(batch_size)[: len(order) // batch_size]:
+        crops, targets = [], []
+        for number, pictures in enumerate(sets):
+            rows = part[part[:, 0] == number, 1]
+            if len(rows):
+                crops.append(jittered_crops(pictures.images[rows], pictures.matrices[rows], size, random))
+                targets.append(pictures.targets[rows])
+        yield normalise(degrade(torch.cat(crops), random)), torch.cat(targets)
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """0..255 -> (x - 127.5) / 128, channels last in memory."""
+    return ((crops - 127.5) / 128).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def predict(network: nn.Module, pictures: Pictures, size: int) -> Tensor:
+    """Logits (N, 8) of the plain aligned crops, single view."""
+    network.eval()
+    logits = [
+        network(normalise(jittered_crops(images, matrices, size, None)))
+        for images, matrices in zip(pictures.images.split(128), pictures.matrices.split(128), strict=True)
+    ]
+    return torch.cat(logits)
+
+
+def optimiser(network: nn.Module, recipe: ExpressionRecipe) -> torch.optim.Optimizer:
+    """AdamW; weight decay on convolution and linear weights only."""
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    plain = [weight for weight in network.parameters() if weight.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=recipe.lr,
+    )
+
+
+def learning_rate(recipe: ExpressionRecipe, step: int, total: int) -> float:
+    """Linear warm-up, then a cosine to a hundredth."""
+    if step < recipe.warmup_steps:
+        return recipe.lr * (step + 1) / recipe.warmup_steps
+    done = (step - recipe.warmup_steps) / max(1, total - recipe.warmup_steps)
+    return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def train(recipe: ExpressionRecipe, args: argparse.Namespace) -> None:
+    """Run, or go on with, one training run; see the module's text for what it writes."""
+    import onnx
+    from safetensors.torch import save_file
+
+    from mien.weights.blockquant import dequantize_tensors
+
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    random = torch.Generator().manual_seed(recipe.seed)
+    sets, repeats, hashes = prepare(recipe, args)
+    public = ferplus.load(args.ferplus, "public_test")
+    detector = YuNet(str(args.detector), threads=2, score_threshold=0.4)
+    held_out = Pictures(
+        torch.from_numpy(public.images)[:, None],
+        torch.from_numpy(crop_matrices(public.images, recipe.template, detector)),
+        torch.from_numpy(public.majority),
+    )
+    network = MobileExpression(dropout=recipe.dropout)
+    load_sface_trunk(network, dequantize_tensors(onnx.load(args.sface)))
+    network = network.to(memory_format=torch.channels_last)
+    smoothed = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+    )
+    optim = optimiser(network, recipe)
+    epochs = [size for size, count in recipe.stages for _ in range(count)]
+    per_epoch = int(sum(float(repeat.sum()) for repeat in repeats)) // recipe.batch_size
+    first, step, best = 0, 0, 0.0
+    if (out / "last.pt").is_file():
+        state = torch.load(out / "last.pt", weights_only=True)
+        network.load_state_dict(state["network"])
+        smoothed.load_state_dict(state["smoothed"])
+        optim.load_state_dict(state["optim"])
+        random.set_state(state["random"])
+        first, step, best = state["epoch"] + 1, state["step"], state["best"]
+    else:
+        header = {
+            "recipe": asdict(recipe),
+            "data": hashes,
+            "sface": hashlib.sha256(Path(args.sface).read_bytes()).hexdigest(),
+            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+            "torch": torch.__version__,
+        }
+        (out / "log.jsonl").write_text(json.dumps(header) + "\n")
+    for epoch in range(first, len(epochs)):
+        started, size, losses = time.time(), epochs[epoch], []
+        network.train()
+        for crops, targets in batches(sets, repeats, size, recipe.batch_size, random):
+            for group in optim.param_groups:
+                group["lr"] = learning_rate(recipe, step, per_epoch * len(epochs))
+            loss = functional.cross_entropy(network(crops), targets)
+            optim.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optim.step()
+            smoothed.update_parameters(network)
+            losses.append(loss.item())
+            step += 1
+            if step % 50 == 0:
+                print(f"epoch {epoch} step {step} loss {np.mean(losses[-50:]):.4f}", flush=True)
+        logits = predict(smoothed.module, held_out, size)
+        kept = held_out.targets >= 0
+        accuracy = (logits.argmax(1) == held_out.targets)[kept].float().mean().item()
+        line = {
+            "epoch": epoch,
+            "size": size,
+            "loss": round(float(np.mean(losses)), 4),
+            "public_accuracy": round(accuracy, 4),
+            "public_nll": round(functional.cross_entropy(logits[kept], held_out.targets[kept]).item(), 4),
+            "seconds": round(time.time() - started, 1),
+        }
+        print(line, flush=True)
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        if accuracy >= best:
+            best = accuracy
+            weights = {name: value.contiguous() for name, value in smoothed.module.state_dict().items()}
+            save_file(weights, out / "best.safetensors", metadata={"epoch": str(epoch), "size": str(size)})
+        state = {
+            "network": network.state_dict(),
+            "smoothed": smoothed.state_dict(),
+            "optim": optim.state_dict(),
+            "random": random.get_state(),
+            "epoch": epoch,
+            "step": step,
+            "best": best,
+        }
+        torch.save(state, out / "last.tmp")
+        os.replace(out / "last.tmp", out / "last.pt")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ferplus", required=True)
+    parser.add_argument("--muxspace", required=True)
+    parser.add_argument("--sface", required=True)
+    parser.add_argument("--detector", required=True)
+    parser.add_argument("--out", required=True)
+    train(ExpressionRecipe(), parser.parse_args())

@@ -1,0 +1,53 @@
+"""Small records about where a result comes from: frames, failures, preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mien.types.faces import Faces
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a face is turned into a network's input.
+
+    Attributes:
+        size_px: side of the square crop.
+        template: name of the five-point alignment template.
+        channel_order: "RGB" or "BGR".
+        mean, std: per channel, on the 0..255 scale: input = (pixel - mean) / std.
+    """
+
+    size_px: int
+    template: str
+    channel_order: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be analysed. `error` says what was expected, what was found and what to do."""
+
+    path: str
+    error: str
+    kind: str = "InputError"
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """What was found in one picture or in one frame of a clip.
+
+    Attributes:
+        path: the file.
+        frame: index of the decoded frame, from 0; 0 for a picture.
+        time_s: presentation time in seconds; `None` for a picture.
+        faces: the faces; of length 0 where there is none.
+        size_wh_px: width and height of the upright image.
+    """
+
+    path: str
+    frame: int
+    time_s: float | None
+    faces: Faces
+    size_wh_px: tuple[int, int]
