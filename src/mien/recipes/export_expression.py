@@ -1,0 +1,185 @@
+"""Turn a training run into the network that ships: fold, calibrate, measure, write the contract.
+
+    python -m mien.recipes.export_expression RUN --ferplus DIR --out expression.onnx [--private]
+
+Temperature and the threshold of `uncertain` are fitted on the FER+ public test split. `--private`, once,
+at the end, also measures the private test split and writes the figures into the contract. Weights are
+stored as float16 and computed in float32: half the bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mien.datasets import ferplus
+from mien.evaluate.expression import evaluate_ferplus, logits_of_ferplus
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.runner import ExpressionRunner
+from mien.methods.static.mobile_expression import MobileExpression
+from mien.metrics.calibration import fit_temperature
+from mien.weights.store import read_contract, write_contract
+
+CERTAIN_ACCURACY = 0.95
+"""`uncertain` is set so that the other answers are right this often on the public test split."""
+
+
+def fold_batch_norm(network: MobileExpression) -> MobileExpression:
+    """A copy in evaluation mode whose batch norms are folded into the convolutions."""
+    folded = copy.deepcopy(network).eval()
+    for unit in folded.trunk:
+        unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)
+        unit.norm = nn.Identity()
+    return folded
+
+
+def to_onnx(network: MobileExpression, size: int) -> Any:
+    """An `onnx.ModelProto` with a free batch and float16 storage."""
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            fold_batch_norm(network),
+            (torch.zeros(2, 3, size, size),),
+            str(path),
+            input_names=["faces"],
+            output_names=["logits"],
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(path)
+    return store_as_float16(model)
+
+
+def store_as_float16(model: Any) -> Any:
+    """Keep large float32 constants as float16 behind a Cast, which runtimes fold when they load."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < 256:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model
+
+
+def contract(size: int, template: str, calibration: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+    """What stands in the file's metadata."""
+    return {
+        "task": "expression",
+        "licence": "Apache-2.0",
+        "notice": "mien expression network. Trunk started from SFace (OpenCV model zoo, Apache-2.0).",
+        "labels": list(EXPRESSIONS),
+        "preprocess": {
+            "size_px": size,
+            "template": template,
+            "channel_order": "RGB",
+            "mean": [127.5] * 3,
+            "std": [128.0] * 3,
+        },
+        "calibration": calibration,
+        "trained_on": [
+            "FER2013 pictures with FER+ votes, train split (votes MIT; pictures: no licence stated)",
+            "muxspace/facial_expressions, train split by person, five classes (Apache-2.0 repository)",
+            "SFace trunk: face identities, as its authors state",
+        ],
+        "scores": scores,
+        "provenance": "mien.recipes.expression; seed, data hashes and log in docs/models/expression",
+    }
+
+
+def with_contract(model: Any, stored: dict[str, Any]) -> bytes:
+    """The file's bytes with a contract."""
+    write_contract(model, stored)
+    return model.SerializeToString()
+
+
+def fit_calibration(content: bytes, root: str) -> dict[str, Any]:
+    """Temperature and threshold from the public test split, with the figures that decided them."""
+    runner = ExpressionRunner(read_contract("expression", content))
+    data = ferplus.load(root, "public_test")
+    logits, _ = logits_of_ferplus(runner, data.images)
+    kept = data.majority >= 0
+    logits, truth = logits[kept], data.majority[kept]
+    temperature = round(fit_temperature(logits, truth), 4)
+    scaled = np.exp((logits - logits.max(1, keepdims=True)) / temperature)
+    confidence = (scaled / scaled.sum(1, keepdims=True)).max(1)
+    correct = logits.argmax(1) == truth
+    threshold = next(
+        cut for cut in np.arange(0.30, 0.96, 0.05) if correct[confidence >= cut].mean() >= CERTAIN_ACCURACY
+    )
+    return {
+        "method": "temperature",
+        "temperature": temperature,
+        "threshold": round(float(threshold), 2),
+        "fitted_on": f"FER+ public test, majority protocol, {len(truth)} pictures",
+        "public_accuracy": round(float(correct.mean()), 4),
+    }
+
+
+def main() -> None:
+    """The command in the module's text."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--ferplus", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--private", action="store_true")
+    options = parser.parse_args()
+    recipe = json.loads((options.run / "log.jsonl").read_text().splitlines()[0])["recipe"]
+    best = options.run / "best.safetensors"
+    with safe_open(best, "pt") as stored:
+        size = int(stored.metadata()["size"])
+    network = MobileExpression()
+    network.load_state_dict(load_file(best), strict=True)
+    network.eval()
+    model = to_onnx(network, size)
+
+    template = recipe["template"]
+    content = with_contract(model, contract(size, template, {"temperature": 1.0, "threshold": 0.5}, {}))
+    probe = np.random.default_rng(0).integers(0, 256, (16, size, size, 3), np.uint8)
+    with torch.no_grad():
+        reference = network((torch.from_numpy(probe).permute(0, 3, 1, 2).float() - 127.5) / 128).numpy()
+    parity = float(np.abs(ExpressionRunner(read_contract("x", content)).logits(probe) - reference).max())
+    calibration = fit_calibration(content, options.ferplus)
+    scores: dict[str, Any] = {
+        "seed": recipe["seed"],
+        "max_logit_difference_to_torch": round(parity, 5),
+        "state_sha256": hashlib.sha256(best.read_bytes()).hexdigest(),
+    }
+    options.out.write_bytes(with_contract(model, contract(size, template, calibration, scores)))
+    if options.private:
+        figures = evaluate_ferplus(options.out, options.ferplus, "private_test")
+        figures.pop("model_sha256")  # the contract is part of the file, so it cannot hold the file's hash
+        scores["ferplus_private"] = figures
+        options.out.write_bytes(with_contract(model, contract(size, template, calibration, scores)))
+    print(json.dumps({"calibration": calibration, "scores": scores}, indent=1))
+    print(hashlib.sha256(options.out.read_bytes()).hexdigest(), options.out)
+
+
+if __name__ == "__main__":
+    main()
