@@ -69,7 +69,8 @@ def _draw_face(
     unsure = bool(faces.uncertain is not None and faces.uncertain[index])
     name = faces.expression.top[index] if faces.expression is not None else "face"
     colour = UNRELIABLE if reason else COLOURS.get(name, "#ffffff")
-    _rectangle(pen, box, "#000000", line + 2, dashed=False)
+    outer = (box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1)
+    pen.rectangle(outer, outline="#000000", width=1)
     _rectangle(pen, box, colour, line, dashed=unsure or bool(reason))
     text = name
     if faces.expression is not None:
