@@ -28,7 +28,20 @@ _HOMES = {
     "MienError": "mien.errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = [
+    "EXPRESSIONS",
+    "Analyzer",
+    "Faces",
+    "Failure",
+    "FrameResult",
+    "MienError",
+    "QualityLimits",
+    "Results",
+    "Scores",
+    "__version__",
+    "analyze",
+    "load_weights",
+]
 
 if TYPE_CHECKING:
     from mien.errors import MienError

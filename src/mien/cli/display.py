@@ -66,7 +66,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row["reason"]:
         notes.append("not reliable: " + row["reason"])
     expression = f"{row['expression']}{'?' if row['uncertain'] else ''}"
-    return name, frame, time_s, str(row["face"]), expression, f"{row['confidence']:.2f}", box, "; ".join(notes)
+    return (
+        name,
+        frame,
+        time_s,
+        str(row["face"]),
+        expression,
+        f"{row['confidence']:.2f}",
+        box,
+        "; ".join(notes),
+    )
 
 
 class JsonArray(_Closing):

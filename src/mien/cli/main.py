@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,9 +108,7 @@ def _analyze(options: argparse.Namespace) -> int:
         overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
         printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
-        results = analyzer.stream(
-            options.paths, every_s=options.every, observer=overlay, progress=bar.update
-        )
+        results = analyzer.stream(options.paths, every_s=options.every, observer=overlay, progress=bar.update)
         try:
             for result in results:
                 rows = rows_of(result)

@@ -1,0 +1,1 @@
+"""Measure networks under a protocol."""

@@ -1,6 +1,6 @@
 """Measure an expression network on FER+ as it is shipped: one model, one view, mien's own crops.
 
-    python -m mien.evaluate.expression MODEL --ferplus DIR [--split private_test] [--json FILE]
+python -m mien.evaluate.expression MODEL --ferplus DIR [--split private_test] [--json FILE]
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> di
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     correct = predicted == truth
     counts = confusion(truth, predicted, len(EXPRESSIONS))
-    coverage, risk = risk_coverage(confidence, correct)
+    _, risk = risk_coverage(confidence, correct)
     sure = confidence >= threshold
     interval = bootstrap_interval(lambda rows: float(correct[rows].mean()), len(truth))
     return {
@@ -110,9 +110,7 @@ def evaluate_ferplus(model: str | Path, root: str | Path, split: str) -> dict[st
         "model_sha256": runner.weights.sha256,
         "data_sha256": data.sha256,
         "face_found": round(float(found[kept].mean()), 4),
-        **{
-            name: report(probabilities[rows], data.majority[rows], threshold) for name, rows in sets.items()
-        },
+        **{name: report(probabilities[rows], data.majority[rows], threshold) for name, rows in sets.items()},
     }
 
 

@@ -54,9 +54,9 @@ def sharpness(luma: np.ndarray) -> np.ndarray:
     Returns:
         float32 (N,).
     """
-    laplacian = (
-        luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:]
-    ) / 4 - luma[:, 1:-1, 1:-1]
+    laplacian = (luma[:, :-2, 1:-1] + luma[:, 2:, 1:-1] + luma[:, 1:-1, :-2] + luma[:, 1:-1, 2:]) / 4 - luma[
+        :, 1:-1, 1:-1
+    ]
     margin = laplacian.shape[1] // 8
     middle = laplacian[:, margin : laplacian.shape[1] - margin, margin : laplacian.shape[2] - margin]
     return (middle.std((1, 2)) / (luma.std((1, 2)) + 0.05)).astype(np.float32)

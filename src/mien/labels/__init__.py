@@ -1,0 +1,1 @@
+"""Label orders and mappings."""

@@ -62,7 +62,7 @@ _SYNONYMS: Mapping[str, str] = MappingProxyType(
 
 
 def canonical(label: str) -> str:
-    """mien's name of a class: `canonical("Happiness") == "happy"`.
+    """Mien's name of a class: `canonical("Happiness") == "happy"`.
 
     Raises:
         UnknownNameError: the label is none of the eight nor a known synonym of one.

@@ -1,0 +1,1 @@
+"""One file a method, and the runner of exported ones."""

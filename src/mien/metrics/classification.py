@@ -20,7 +20,9 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     if truth.shape != predicted.shape or truth.ndim != 1:
-        raise ShapeError(f"expected two equally long lists of classes, got {truth.shape} and {predicted.shape}")
+        raise ShapeError(
+            f"expected two equally long lists of classes, got {truth.shape} and {predicted.shape}"
+        )
     both = np.concatenate([truth, predicted])
     if both.size and not (both.min() >= 0 and both.max() < classes):
         raise ShapeError(f"expected classes 0 to {classes - 1}, got {both.min()} to {both.max()}")

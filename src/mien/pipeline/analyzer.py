@@ -90,7 +90,9 @@ class Analyzer:
             self.runner.crop(image, faces.landmarks_xy_px)
             for image, faces in zip(pictures, found, strict=True)
         ]
-        logits = self.runner.logits(np.concatenate([crops for crops, _ in cropped])) if cropped else []
+        if not cropped:
+            return []
+        logits = self.runner.logits(np.concatenate([crops for crops, _ in cropped]))
         results, start = [], 0
         for faces, (crops, inside) in zip(found, cropped, strict=True):
             scores = self.runner.probabilities(logits[start : start + len(faces)])
@@ -192,9 +194,7 @@ class Analyzer:
         raise trouble
 
     @staticmethod
-    def _result(
-        path: Path, frame: int, time_s: float | None, image: np.ndarray, faces: Faces
-    ) -> FrameResult:
+    def _result(path: Path, frame: int, time_s: float | None, image: np.ndarray, faces: Faces) -> FrameResult:
         return FrameResult(str(path), frame, time_s, faces, (image.shape[1], image.shape[0]))
 
 

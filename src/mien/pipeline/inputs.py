@@ -32,13 +32,15 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
             files = [path]
             nothing = ""
         else:
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
             files = [file for match in matches for file in (_below(match) if match.is_dir() else [match])]
-            nothing = "expected the pattern to match files, got no match. Check it, and quote it for the shell."
+            nothing = (
+                "expected the pattern to match files, got no match. Check it, and quote it for the shell."
+            )
         if not files:
             yield Failure(text, nothing, InputNotFoundError.__name__)
         for file in files:
-            key = os.path.abspath(file)
+            key = str(file.absolute())
             if key in seen:
                 continue
             seen.add(key)

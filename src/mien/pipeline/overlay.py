@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -118,9 +117,7 @@ def _label(
     pen.text((x + text_px / 4, y + text_px * 0.05), text, fill="#ffffff" if dark else "#000000", font=font)
 
 
-def _bars(
-    pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, ...], text_px: int
-) -> None:
+def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, ...], text_px: int) -> None:
     """The three most probable classes as bars along the lower edge of the box."""
     scores = faces.expression
     assert scores is not None
@@ -134,9 +131,7 @@ def _bars(
         name = scores.names[column]
         pen.rectangle((box[0], top, box[0] + room * float(values[column]), top + size), fill=COLOURS[name])
         text = f"{name} {values[column]:.2f}"
-        pen.text(
-            (box[0] + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000"
-        )
+        pen.text((box[0] + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
 
 
 class OverlayWriter:
@@ -167,7 +162,7 @@ class OverlayWriter:
             target = self._target(result.path, ".png")
             part = target.with_name(target.name + ".part")
             draw(image, result.faces).save(part, "PNG")
-            os.replace(part, target)
+            part.replace(target)
             return
         if self._clip is None or self._clip.source != result.path:
             self._end_clip()
@@ -196,14 +191,18 @@ class _ClipOverlay:
         self.source, self.target = source, target
         self.part = target.with_name(target.name + ".part")
         self.container = av.open(str(self.part), "w", format="mp4")
-        self.stream = self.container.add_stream("libx264", rate=30, options={"crf": "23", "preset": "veryfast"})
+        self.stream = self.container.add_stream(
+            "libx264", rate=30, options={"crf": "23", "preset": "veryfast"}
+        )
         self.stream.width, self.stream.height = (max(2, side - side % 2) for side in size_wh)
         self.stream.pix_fmt = "yuv420p"
         self.stream.codec_context.time_base = Fraction(1, 90_000)
         self.last_pts = -1
 
     def add(self, picture: Image.Image, time_s: float) -> None:
-        frame = av.VideoFrame.from_image(picture.crop((0, 0, self.stream.width, self.stream.height)))
+        frame = av.VideoFrame.from_ndarray(
+            np.asarray(picture.crop((0, 0, self.stream.width, self.stream.height))), format="rgb24"
+        )
         self.last_pts = max(self.last_pts + 1, round(time_s * 90_000))
         frame.pts, frame.time_base = self.last_pts, Fraction(1, 90_000)
         self.container.mux(self.stream.encode(frame))
@@ -211,4 +210,4 @@ class _ClipOverlay:
     def close(self) -> None:
         self.container.mux(self.stream.encode())
         self.container.close()
-        os.replace(self.part, self.target)
+        self.part.replace(self.target)

@@ -11,7 +11,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mien.errors import InputError, ShapeError
 
 PICTURE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .jp2 .avif .ico .tga".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".avif",
+        ".ico",
+        ".tga",
+    ]
 )
 MAX_PIXELS = 150_000_000
 

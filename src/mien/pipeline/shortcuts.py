@@ -33,7 +33,9 @@ def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Res
         OptionError: an option is out of range.
     """
     analyzer = Analyzer(**options)
-    single = isinstance(inputs, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(inputs, Iterable)
+    single = isinstance(inputs, str | os.PathLike | np.ndarray | Image.Image) or not isinstance(
+        inputs, Iterable
+    )
     results = Results()
     for index, item in enumerate([inputs] if single else inputs):
         if isinstance(item, str | os.PathLike):

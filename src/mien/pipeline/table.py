@@ -123,7 +123,9 @@ class TableWriter:
         self.path = path
         self.part = path.with_name(path.name + ".part")
         if not path.parent.is_dir():
-            raise OptionError(f"expected a folder {path.parent} to write {path.name} to, got none. Make it first.")
+            raise OptionError(
+                f"expected a folder {path.parent} to write {path.name} to, got none. Make it first."
+            )
         if path.is_dir():
             raise OptionError(f"expected a file name to write to, got the folder {path}.")
 
@@ -136,7 +138,7 @@ class TableWriter:
     ) -> None:
         self.close()
         if kind is None or issubclass(kind, KeyboardInterrupt):
-            os.replace(self.part, self.path)
+            self.part.replace(self.path)
         else:
             self.part.unlink(missing_ok=True)
 
@@ -166,7 +168,10 @@ class CsvWriter(TableWriter):
     def write(self, rows: list[Row]) -> None:  # noqa: D102
         for row in rows:
             self.table.writerow(
-                {name: str(value).lower() if isinstance(value, bool) else value for name, value in row.items()}
+                {
+                    name: str(value).lower() if isinstance(value, bool) else value
+                    for name, value in row.items()
+                }
             )
 
     def close(self) -> None:  # noqa: D102

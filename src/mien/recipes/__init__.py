@@ -1,0 +1,1 @@
+"""What made the shipped files, step by step."""

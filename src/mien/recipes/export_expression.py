@@ -36,8 +36,8 @@ CERTAIN_ACCURACY = 0.95
 def fold_batch_norm(network: MobileExpression) -> MobileExpression:
     """A copy in evaluation mode whose batch norms are folded into the convolutions."""
     folded = copy.deepcopy(network).eval()
-    for unit in folded.trunk:
-        unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)
+    for unit in folded.trunk.children():
+        unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)  # type: ignore[type-var, arg-type]
         unit.norm = nn.Identity()
     return folded
 

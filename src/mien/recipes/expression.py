@@ -34,7 +34,9 @@ from mien.labels.expressions import EXPRESSIONS
 from mien.methods.static.mobile_expression import MobileExpression, load_sface_trunk
 from mien.transforms.align import fit_similarity, template_points
 from mien.transforms.augment import degrade, jittered_crops
+from mien.weights.blockquant import dequantize_tensors
 from mien.weights.store import load_weights
+
 
 @dataclass(frozen=True)
 class ExpressionRecipe:
@@ -75,7 +77,9 @@ def crop_matrices(images: np.ndarray, template: str) -> Tensor:
     return torch.from_numpy(np.stack([fit_similarity(target, face) for face in points]).astype(np.float32))
 
 
-def prepare(recipe: ExpressionRecipe, args: argparse.Namespace) -> tuple[list[Pictures], list[Tensor], dict]:
+def prepare(
+    recipe: ExpressionRecipe, args: argparse.Namespace
+) -> tuple[list[Pictures], list[Tensor], dict[str, str]]:
     """Training pictures of both sets with how often each is seen, and the hashes of what was read."""
     split = ferplus.load(args.ferplus, "train")
     grey = Pictures(
@@ -153,17 +157,82 @@ def learning_rate(recipe: ExpressionRecipe, step: int, total: int) -> float:
     return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
+class Run:
+    """One training run: networks, optimiser, random state and files, so that it can stop and go on."""
+
+    def __init__(self, recipe: ExpressionRecipe, sface: str, out: Path) -> None:
+        import onnx
+
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.out = recipe, out
+        self.random = torch.Generator().manual_seed(recipe.seed)
+        self.network = MobileExpression(dropout=recipe.dropout)
+        load_sface_trunk(self.network, dequantize_tensors(onnx.load(sface)))
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.smoothed = torch.optim.swa_utils.AveragedModel(
+            self.network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema),
+            use_buffers=True,
+        )
+        self.optim = optimiser(self.network, recipe)
+        self.epoch, self.step, self.best = 0, 0, 0.0
+
+    def resume(self) -> bool:
+        """Go on where `last.pt` stands; false where there is none."""
+        path = self.out / "last.pt"
+        if not path.is_file():
+            return False
+        state = torch.load(path, weights_only=True)
+        for name in ("network", "smoothed", "optim"):
+            getattr(self, name).load_state_dict(state[name])
+        self.random.set_state(state["random"])
+        self.epoch, self.step, self.best = state["epoch"] + 1, state["step"], state["best"]
+        return True
+
+    def save(self, size: int, accuracy: float) -> None:
+        """Write `best.safetensors` if this epoch is the best so far, and `last.pt`."""
+        from safetensors.torch import save_file
+
+        if accuracy >= self.best:
+            self.best = accuracy
+            weights = {name: value.contiguous() for name, value in self.smoothed.module.state_dict().items()}
+            about = {"epoch": str(self.epoch), "size": str(size)}
+            save_file(weights, self.out / "best.safetensors", metadata=about)
+        state = {name: getattr(self, name).state_dict() for name in ("network", "smoothed", "optim")}
+        state |= {name: getattr(self, name) for name in ("epoch", "step", "best")}
+        torch.save({**state, "random": self.random.get_state()}, self.out / "last.tmp")
+        (self.out / "last.tmp").replace(self.out / "last.pt")
+
+    def log(self, line: dict[str, object]) -> None:
+        """Print a line and add it to `log.jsonl`."""
+        print(json.dumps(line), flush=True)
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def epoch_of(self, views: Iterator[tuple[Tensor, Tensor]], total_steps: int) -> float:
+        """Train on one epoch of batches; gives the mean loss."""
+        self.network.train()
+        losses = []
+        for crops, targets in views:
+            for group in self.optim.param_groups:
+                group["lr"] = learning_rate(self.recipe, self.step, total_steps)
+            loss = functional.cross_entropy(self.network(crops), targets)
+            self.optim.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+            self.optim.step()
+            self.smoothed.update_parameters(self.network)
+            losses.append(loss.item())
+            self.step += 1
+            if self.step % 50 == 0:
+                print(f"epoch {self.epoch} step {self.step} loss {np.mean(losses[-50:]):.4f}", flush=True)
+        return float(np.mean(losses))
+
+
 def train(recipe: ExpressionRecipe, args: argparse.Namespace) -> None:
     """Run, or go on with, one training run; see the module's text for what it writes."""
-    import onnx
-    from safetensors.torch import save_file
-
-    from mien.weights.blockquant import dequantize_tensors
-
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
-    random = torch.Generator().manual_seed(recipe.seed)
+    run = Run(recipe, args.sface, Path(args.out))
     sets, repeats, hashes = prepare(recipe, args)
     public = ferplus.load(args.ferplus, "public_test")
     held_out = Pictures(
@@ -171,77 +240,39 @@ def train(recipe: ExpressionRecipe, args: argparse.Namespace) -> None:
         crop_matrices(public.images, recipe.template),
         torch.from_numpy(public.majority),
     )
-    network = MobileExpression(dropout=recipe.dropout)
-    load_sface_trunk(network, dequantize_tensors(onnx.load(args.sface)))
-    network = network.to(memory_format=torch.channels_last)
-    smoothed = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema), use_buffers=True
-    )
-    optim = optimiser(network, recipe)
-    epochs = [size for size, count in recipe.stages for _ in range(count)]
+    kept = held_out.targets >= 0
+    if not run.resume():
+        run.log(
+            {
+                "recipe": asdict(recipe),
+                "data": hashes,
+                "sface": hashlib.sha256(Path(args.sface).read_bytes()).hexdigest(),
+                "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+                "torch": torch.__version__,
+            }
+        )
+    sizes = [size for size, count in recipe.stages for _ in range(count)]
     per_epoch = int(sum(float(repeat.sum()) for repeat in repeats)) // recipe.batch_size
-    first, step, best = 0, 0, 0.0
-    if (out / "last.pt").is_file():
-        state = torch.load(out / "last.pt", weights_only=True)
-        network.load_state_dict(state["network"])
-        smoothed.load_state_dict(state["smoothed"])
-        optim.load_state_dict(state["optim"])
-        random.set_state(state["random"])
-        first, step, best = state["epoch"] + 1, state["step"], state["best"]
-    else:
-        header = {
-            "recipe": asdict(recipe),
-            "data": hashes,
-            "sface": hashlib.sha256(Path(args.sface).read_bytes()).hexdigest(),
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-            "torch": torch.__version__,
-        }
-        (out / "log.jsonl").write_text(json.dumps(header) + "\n")
-    for epoch in range(first, len(epochs)):
-        started, size, losses = time.time(), epochs[epoch], []
-        network.train()
-        for crops, targets in batches(sets, repeats, size, recipe.batch_size, random):
-            for group in optim.param_groups:
-                group["lr"] = learning_rate(recipe, step, per_epoch * len(epochs))
-            loss = functional.cross_entropy(network(crops), targets)
-            optim.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optim.step()
-            smoothed.update_parameters(network)
-            losses.append(loss.item())
-            step += 1
-            if step % 50 == 0:
-                print(f"epoch {epoch} step {step} loss {np.mean(losses[-50:]):.4f}", flush=True)
-        logits = predict(smoothed.module, held_out, size)
-        kept = held_out.targets >= 0
+    first = run.epoch
+    for epoch in range(first, len(sizes)):
+        run.epoch = epoch
+        started, size = time.time(), sizes[run.epoch]
+        views = batches(sets, repeats, size, recipe.batch_size, run.random)
+        loss = run.epoch_of(views, per_epoch * len(sizes))
+        logits = predict(run.smoothed.module, held_out, size)
         accuracy = (logits.argmax(1) == held_out.targets)[kept].float().mean().item()
-        line = {
-            "epoch": epoch,
-            "size": size,
-            "loss": round(float(np.mean(losses)), 4),
-            "public_accuracy": round(accuracy, 4),
-            "public_nll": round(functional.cross_entropy(logits[kept], held_out.targets[kept]).item(), 4),
-            "seconds": round(time.time() - started, 1),
-        }
-        print(line, flush=True)
-        with (out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        if accuracy >= best:
-            best = accuracy
-            weights = {name: value.contiguous() for name, value in smoothed.module.state_dict().items()}
-            save_file(weights, out / "best.safetensors", metadata={"epoch": str(epoch), "size": str(size)})
-        state = {
-            "network": network.state_dict(),
-            "smoothed": smoothed.state_dict(),
-            "optim": optim.state_dict(),
-            "random": random.get_state(),
-            "epoch": epoch,
-            "step": step,
-            "best": best,
-        }
-        torch.save(state, out / "last.tmp")
-        os.replace(out / "last.tmp", out / "last.pt")
+        nll = functional.cross_entropy(logits[kept], held_out.targets[kept]).item()
+        run.log(
+            {
+                "epoch": run.epoch,
+                "size": size,
+                "loss": round(loss, 4),
+                "public_accuracy": round(accuracy, 4),
+                "public_nll": round(nll, 4),
+                "seconds": round(time.time() - started, 1),
+            }
+        )
+        run.save(size, accuracy)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from mien.weights.store import write_contract
 
 SOURCE_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
 
-CONTRACT = {
+CONTRACT: dict[str, Any] = {
     "task": "face_detection",
     "licence": "MIT",
     "notice": "YuNet, Copyright (c) 2020 Shiqi Yu, MIT licence; from the OpenCV model zoo.",
@@ -46,7 +47,9 @@ def convert(source: Path, target: Path) -> None:
 
     found = hashlib.sha256(source.read_bytes()).hexdigest()
     if found != SOURCE_SHA256:
-        raise WeightsError(f"expected sha256 {SOURCE_SHA256} for {source}, got {found}: not the file of 1.1.1")
+        raise WeightsError(
+            f"expected sha256 {SOURCE_SHA256} for {source}, got {found}: not the file of 1.1.1"
+        )
     model = fold_to_float32(onnx.load(source))
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -61,9 +64,9 @@ def convert(source: Path, target: Path) -> None:
     target.write_bytes(model.SerializeToString())
 
 
-def _free_dimensions(value: object, names: dict[int, str]) -> None:
+def _free_dimensions(value: Any, names: dict[int, str]) -> None:
     for axis, name in names.items():
-        dimension = value.type.tensor_type.shape.dim[axis]  # type: ignore[attr-defined]
+        dimension = value.type.tensor_type.shape.dim[axis]
         dimension.ClearField("dim_value")
         dimension.dim_param = name
 

@@ -93,10 +93,12 @@ def _bilinear(image: np.ndarray, points_xy: np.ndarray) -> np.ndarray:
     low = np.floor(points).astype(int)
     high = np.minimum(low + 1, limit)
     weight = (points - low)[..., None].astype(np.float32)
-    top = image[low[..., 1], low[..., 0]] * (1 - weight[..., 0, :]) + image[low[..., 1], high[..., 0]] * (
-        weight[..., 0, :]
+    top = (
+        image[low[..., 1], low[..., 0]] * (1 - weight[..., 0, :])
+        + image[low[..., 1], high[..., 0]] * (weight[..., 0, :])
     )
-    bottom = image[high[..., 1], low[..., 0]] * (1 - weight[..., 0, :]) + image[high[..., 1], high[..., 0]] * (
-        weight[..., 0, :]
+    bottom = (
+        image[high[..., 1], low[..., 0]] * (1 - weight[..., 0, :])
+        + image[high[..., 1], high[..., 0]] * (weight[..., 0, :])
     )
     return np.rint(top * (1 - weight[..., 1, :]) + bottom * weight[..., 1, :]).astype(np.uint8)

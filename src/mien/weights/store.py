@@ -83,7 +83,7 @@ def load_weights(name: str | Path) -> Weights:
         return read_contract(str(name), content)
     path = Path(name)
     if not path.is_file():
-        if path.suffix == ".onnx" or path.parent != Path("."):
+        if path.suffix == ".onnx" or path.parent != Path():
             raise WeightsError(f"expected an ONNX file at {path}, got nothing there. Check the path.")
         raise UnknownNameError("shipped network", name, SHIPPED)
     return read_contract(path.stem, path.read_bytes())
@@ -99,7 +99,9 @@ def read_contract(name: str, content: bytes) -> Weights:
         session = onnxruntime.InferenceSession(content, _options(1), providers=["CPUExecutionProvider"])
         stored = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     except Exception as error:  # ONNX Runtime raises its own types, which differ between versions
-        raise WeightsError(f"expected an ONNX network for {name!r}, got bytes it cannot read: {error}") from None
+        raise WeightsError(
+            f"expected an ONNX network for {name!r}, got bytes it cannot read: {error}"
+        ) from None
     if stored is None:
         raise WeightsError(
             f"expected {CONTRACT_KEY!r} in the metadata of {name!r}, got none. A bare ONNX file does not say "
@@ -123,7 +125,9 @@ def read_contract(name: str, content: bytes) -> Weights:
             provenance=contract["provenance"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"expected a whole contract in {name!r}, got one without or with a bad {error}") from error
+        raise WeightsError(
+            f"expected a whole contract in {name!r}, got one without or with a bad {error}"
+        ) from error
 
 
 def _preprocess(stored: Mapping[str, Any]) -> Preprocess:
@@ -152,7 +156,9 @@ def open_session(weights: Weights, threads: int = 0) -> onnxruntime.InferenceSes
         weights: contract and bytes.
         threads: threads of one inference; 0 leaves it to ONNX Runtime (one a core).
     """
-    return onnxruntime.InferenceSession(weights.content, _options(threads), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        weights.content, _options(threads), providers=["CPUExecutionProvider"]
+    )
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
