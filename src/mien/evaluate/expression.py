@@ -1,6 +1,6 @@
 """Measure an expression network on FER+ as it is shipped: one model, one view, mien's own crops.
 
-python -m mien.evaluate.expression MODEL --ferplus DIR [--split private_test] [--json FILE]
+python -m mien.evaluate.expression MODEL --ferplus DIR [--split private_test] [--json FILE] [--plot FILE.png]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from mien.datasets import ferplus
 from mien.errors import LabelError
+from mien.evaluate.plots import draw_report
 from mien.faces.crops import landmarks_of_crops
 from mien.faces.yunet import YuNet
 from mien.labels.expressions import EXPRESSIONS
@@ -81,13 +82,16 @@ def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> di
     }
 
 
-def evaluate_ferplus(model: str | Path, root: str | Path, split: str) -> dict[str, Any]:
+def evaluate_ferplus(
+    model: str | Path, root: str | Path, split: str, plot: Path | None = None
+) -> dict[str, Any]:
     """The FER+ majority protocol: eight classes, seven without contempt, with and without duplicates.
 
     Args:
         model: a shipped network by name, or a path.
         root: folder with the splits.
         split: the split that is measured.
+        plot: where to draw confusion, reliability and risk-coverage of the eight classes.
 
     Raises:
         LabelError: the network has other classes.
@@ -100,6 +104,8 @@ def evaluate_ferplus(model: str | Path, root: str | Path, split: str) -> dict[st
     probabilities = runner.probabilities(logits).values
     threshold = runner.weights.calibration["threshold"]
     kept = data.majority >= 0
+    if plot is not None:
+        draw_report(probabilities[kept], data.majority[kept], threshold, plot)
     sets = {
         "majority_8": kept,
         "majority_8_without_duplicates": kept & ~data.duplicate_of_train,
@@ -121,8 +127,9 @@ def main() -> None:
     arguments.add_argument("--ferplus", required=True)
     arguments.add_argument("--split", default="private_test", choices=ferplus.SPLITS)
     arguments.add_argument("--json", type=Path)
+    arguments.add_argument("--plot", type=Path)
     options = arguments.parse_args()
-    figures = evaluate_ferplus(options.model, options.ferplus, options.split)
+    figures = evaluate_ferplus(options.model, options.ferplus, options.split, options.plot)
     text = json.dumps(figures, indent=1)
     if options.json:
         options.json.write_text(text + "\n")
