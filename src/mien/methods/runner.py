@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from mien.errors import ShapeError, WeightsError
-from mien.transforms.align import fit_similarity, template_points, warp
+from mien.transforms.align import inverted, template_to_image, warp
 from mien.types.scores import Scores
 from mien.weights.store import Weights, open_session
 
@@ -45,8 +45,8 @@ class ExpressionRunner:
             uint8 (N, S, S, 3), and the share of each crop inside the image, (N,).
         """
         size = self.preprocess.size_px
-        target = template_points(self.preprocess.template) * size
-        pairs = [warp(image, fit_similarity(points, target), size) for points in landmarks_xy_px]
+        placed = [template_to_image(self.preprocess.template, points) for points in landmarks_xy_px]
+        pairs = [warp(image, size * inverted(matrix), size) for matrix in placed]
         crops = np.stack([crop for crop, _ in pairs]) if pairs else np.zeros((0, size, size, 3), np.uint8)
         return crops, np.array([inside for _, inside in pairs], np.float32)
 

@@ -32,7 +32,7 @@ from mien.faces.crops import landmarks_of_crops
 from mien.faces.yunet import YuNet
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.static.mobile_expression import MobileExpression, load_sface_trunk
-from mien.transforms.align import fit_similarity, template_points
+from mien.transforms.align import template_to_image
 from mien.transforms.augment import degrade, jittered_crops
 from mien.weights.blockquant import dequantize_tensors
 from mien.weights.store import load_weights
@@ -73,8 +73,9 @@ def crop_matrices(images: np.ndarray, template: str) -> Tensor:
     """For each picture that is itself a face crop: unit crop coordinates -> picture pixels, (N, 2, 3)."""
     detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
     points, _ = landmarks_of_crops(images, detector)
-    target = template_points(template)
-    return torch.from_numpy(np.stack([fit_similarity(target, face) for face in points]).astype(np.float32))
+    return torch.from_numpy(
+        np.stack([template_to_image(template, face) for face in points]).astype(np.float32)
+    )
 
 
 def prepare(

@@ -58,6 +58,21 @@ def fit_similarity(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
     return np.column_stack([linear, mean_target - linear @ mean_source])
 
 
+def template_to_image(template: str, landmarks_xy_px: np.ndarray) -> np.ndarray:
+    """The transform (2, 3) from unit crop coordinates to image pixels for one face's (5, 2) points.
+
+    Fitted in this direction, template to image: a fit the other way shrinks or grows the crop where the
+    points do not match the template exactly, so that training and use must agree on one.
+    """
+    return fit_similarity(template_points(template), landmarks_xy_px)
+
+
+def inverted(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of a (2, 3) affine matrix."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.column_stack([linear, -linear @ matrix[:, 2]])
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, float]:
     """Sample a square crop of an image under a similarity transform, averaging when it shrinks.
 
