@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "--min-face-px", type=float, default=24.0, help="smallest face looked for, pixels (default: 24)"
     )
     analyze.add_argument(
-        "--detection-threshold", type=float, default=0.6, help="least detector score, 0 to 1 (default: 0.6)"
+        "--detection-threshold", type=float, default=0.7, help="least detector score, 0 to 1 (default: 0.7)"
     )
     analyze.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
     demo = verbs.add_parser(
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         options.paths = demo_pictures()
         options.every, options.model, options.threads = None, "expression", 0
-        options.min_face_px, options.detection_threshold = 24.0, 0.6
+        options.min_face_px, options.detection_threshold = 24.0, 0.7
     try:
         return _analyze(options)
     except MienError as error:

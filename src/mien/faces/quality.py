@@ -35,7 +35,7 @@ class QualityLimits:
     max_yaw_rad: float = 0.9
     max_pitch_rad: float = 0.8
     min_inside: float = 0.7
-    min_detection_score: float = 0.6
+    min_detection_score: float = 0.75
 
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32) / 255

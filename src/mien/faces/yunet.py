@@ -34,10 +34,13 @@ class YuNet:
         weights: contract and bytes of the network.
         threads: threads of one inference, 0 for as many as there are cores.
         score_threshold: detections under this score go; 0 to 1.
-        min_face_px: the smallest face that is looked for, in pixels of the picture.
+        min_face_px: the smallest face that is looked for, in pixels of the picture. Smaller ones are
+            reported when they are found, down to half of it.
     """
 
     coarse_side_px = 640
+    one_pass_ratio = 1.6
+    max_enlargement = 2.0
     framed_side_px = 320
     face_at_network_px = 14.0
     max_fine_pixels = 12_000_000
@@ -47,7 +50,7 @@ class YuNet:
         self,
         weights: Weights,
         threads: int = 0,
-        score_threshold: float = 0.6,
+        score_threshold: float = 0.7,
         min_face_px: float = 24.0,
     ) -> None:
         self.session = open_session(weights, threads)
@@ -80,23 +83,20 @@ class YuNet:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         margin = round(max(size) / 3)
         framed = np.pad(_resized(image, size), ((margin, margin), (margin, margin), (0, 0)))
-        found = self._merge(self._search([framed], (framed.shape[1], framed.shape[0])))
+        found = self._search([framed], (framed.shape[1], framed.shape[0]))[0]
         ratio = np.array([width / size[0], height / size[1]], np.float32)
-        return Faces(
-            (found.box_xyxy_px - margin) * np.tile(ratio, 2),
-            found.detection_score,
-            (found.landmarks_xy_px - margin) * ratio,
-        )
+        boxes = (found.box_xyxy_px - margin) * np.tile(ratio, 2)
+        points = (found.landmarks_xy_px - margin) * ratio
+        return self._merge([Faces(boxes, found.detection_score, points)])
 
     def scales(self, height: int, width: int) -> tuple[float, ...]:
         """The scales at which a picture of this size is searched, coarse first."""
-        longest = max(height, width)
-        coarse = self.coarse_side_px / longest
-        wanted = self.face_at_network_px / self.min_face_px
+        coarse = min(self.max_enlargement, self.coarse_side_px / max(height, width))
+        wanted = min(self.max_enlargement, self.face_at_network_px / self.min_face_px)
         fine = min(wanted, (self.max_fine_pixels / (height * width)) ** 0.5)
-        if longest <= self.coarse_side_px:
-            return (min(2.0, coarse),)
-        return (coarse, fine) if fine > 1.1 * coarse else (coarse,)
+        if fine > self.one_pass_ratio * coarse:
+            return coarse, fine
+        return (max(coarse, fine),)
 
     def _search(self, batch: list[np.ndarray], size_wh: tuple[int, int]) -> list[Faces]:
         """One pass of the network over resized images of one size; results in original pixels."""
@@ -138,7 +138,8 @@ class YuNet:
         boxes = np.concatenate([faces.box_xyxy_px for faces in per_scale])
         scores = np.concatenate([faces.detection_score for faces in per_scale])
         points = np.concatenate([faces.landmarks_xy_px for faces in per_scale])
-        kept = non_maximum_suppression(boxes, scores, self.nms_iou)
+        large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(1) >= self.min_face_px / 2)
+        kept = large[non_maximum_suppression(boxes[large], scores[large], self.nms_iou)]
         return Faces(boxes[kept], scores[kept], points[kept])
 
 

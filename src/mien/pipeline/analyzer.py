@@ -41,7 +41,8 @@ class Analyzer:
 
     Args:
         model: a shipped network by name, or a path to an ONNX file with a contract.
-        min_face_px: the smallest face that is looked for, pixels of the picture.
+        min_face_px: the smallest face that is looked for, pixels of the picture; faces under half of it are
+            not reported.
         detection_threshold: faces that the detector scores lower are not reported, 0 to 1.
         limits: beyond these a face is reported as not reliable.
         threads: threads of one inference; 0 for one a core.
@@ -57,7 +58,7 @@ class Analyzer:
         model: str | Path = "expression",
         *,
         min_face_px: float = 24.0,
-        detection_threshold: float = 0.6,
+        detection_threshold: float = 0.7,
         limits: QualityLimits | None = None,
         threads: int = 0,
         batch_frames: int = 8,
