@@ -16,7 +16,7 @@ EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_ALL_FAILED, EXIT_INTERRUPTED = 0, 1,
 EPILOG = """exit codes:
   0    every file was analysed (a picture without a face is analysed)
   1    some files could not be read; the others were, and the reasons stand in the column 'error'
-  2    an option or the model cannot be used; nothing was analysed
+  2    an option or the model cannot be used, or the results cannot be written
   3    nothing could be read
   130  stopped with Ctrl-C; --out holds all rows so far
 """
@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_OK
+    except OSError as error:
+        print(f"mien: expected to be able to write the results, got: {error}", file=sys.stderr)
+        return EXIT_USAGE
 
 
 def _analyze(options: argparse.Namespace) -> int:

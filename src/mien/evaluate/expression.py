@@ -73,7 +73,7 @@ def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> di
         "certain": {
             "threshold": threshold,
             "coverage": round(float(sure.mean()), 4),
-            "accuracy": round(float(correct[sure].mean()), 4),
+            "accuracy": round(float(correct[sure].mean()), 4) if sure.any() else None,
         },
         "risk_at_coverage": {
             f"{share:.1f}": round(float(risk[max(0, int(share * len(truth)) - 1)]), 4)

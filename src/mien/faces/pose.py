@@ -7,8 +7,7 @@ mouths differ between people. The mesh of a later version replaces it.
 Sign convention, in radians, the subject seen from the camera (x to the image's right, y down):
     yaw   > 0: the nose points towards the image's right, that is towards the subject's left;
     pitch > 0: the nose points up;
-    roll  > 0: the head leans clockwise in the image, the line from the image's left eye to its right eye
-               running down to the right.
+    roll  > 0: the head leans clockwise in the image, so that the image's right eye is the lower one.
 Mirroring a picture changes the sign of yaw and roll and leaves pitch.
 """
 
@@ -51,10 +50,10 @@ def pose_from_points(landmarks_xy_px: np.ndarray) -> np.ndarray:
     rows = left @ turn  # the nearest pair of orthonormal rows
     forward = np.cross(rows[:, 0], rows[:, 1])
     rotation = np.stack([rows[:, 0], rows[:, 1], forward], 1)
-    # rotation = Rz(roll) @ Rx(...) @ Ry(...): the nose is the axis -z of the model.
+    # Yaw and pitch are where the nose, the model's axis -z, points in the camera's axes.
     nose = -rotation[:, :, 2]
     pitch = -np.arcsin(np.clip(nose[:, 1], -1, 1))
     yaw = np.arctan2(nose[:, 0], np.maximum(-nose[:, 2], 1e-9))
-    eyes = points[:, 1] - points[:, 0]
-    roll = np.arctan2(eyes[:, 1], eyes[:, 0])
+    # Roll is the direction of the face's own x axis in the image: steadier than the line of the eyes.
+    roll = np.arctan2(rows[:, 1, 0], rows[:, 0, 0])
     return np.stack([yaw, pitch, roll], 1).astype(np.float32)

@@ -89,13 +89,16 @@ def reorder(values: np.ndarray, source: Sequence[str], target: Sequence[str] = E
         target: class names wanted.
 
     Raises:
-        LabelError: the last axis does not fit `source`, or a source class has no place in the target.
+        LabelError: the last axis does not fit `source`, a class is named twice, or a source class has no
+            place in the target.
     """
     names = [canonical(name) for name in source]
     wanted = [canonical(name) for name in target]
     values = np.asarray(values)
     if values.shape[-1] != len(names):
         raise LabelError(f"expected {len(names)} columns ({', '.join(names)}), got {values.shape[-1]}")
+    if len(set(names)) != len(names) or len(set(wanted)) != len(wanted):
+        raise LabelError(f"expected each class once, got {', '.join(names)} for {', '.join(wanted)}")
     lost = set(names) - set(wanted)
     if lost:
         raise LabelError(f"no place for {', '.join(sorted(lost))} in the order {', '.join(wanted)}")

@@ -29,9 +29,19 @@ class ExpressionRunner:
                 f"expected a network for expressions, got {weights.name!r} for {weights.task!r}. "
                 "Choose a model whose contract says task 'expression'."
             )
+        if weights.preprocess.channel_order not in ("RGB", "BGR"):
+            raise WeightsError(
+                f"expected channel_order RGB or BGR in the contract, got {weights.preprocess.channel_order!r}"
+            )
         self.weights = weights
         self.preprocess = weights.preprocess
         self.session = open_session(weights, threads)
+        outputs = self.session.get_outputs()[0].shape[-1]
+        if isinstance(outputs, int) and outputs != len(weights.labels):
+            raise WeightsError(
+                f"expected {outputs} labels in the contract for the network's {outputs} outputs, "
+                f"got {len(weights.labels)}"
+            )
         self.input_name = self.session.get_inputs()[0].name
 
     def crop(self, image: np.ndarray, landmarks_xy_px: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
     if confidence.shape != correct.shape or confidence.ndim != 1 or not confidence.size:
         raise ShapeError(f"expected two equally long lists, got {confidence.shape} and {correct.shape}")
-    if confidence.min() < 0 or confidence.max() > 1:
+    if not (confidence.min() >= 0 and confidence.max() <= 1):
         raise ShapeError("expected confidences in [0, 1]; logits go through a softmax first")
     # The tiny step keeps a confidence that lies on a border in the bin below it, despite rounding.
     index = np.clip(np.ceil(confidence * bins - 1e-9).astype(int) - 1, 0, bins - 1)

@@ -145,13 +145,18 @@ class Analyzer:
             if isinstance(path, Failure):
                 yield path
                 continue
-            try:
-                for result, image in self._file(path, every_s, progress):
-                    if observer is not None:
-                        observer(result, image)
-                    yield result
-            except (InputError, OSError) as error:
-                yield Failure(str(path), _said(error), type(error).__name__)
+            results = self._file(path, every_s, progress)
+            while True:
+                try:
+                    result, image = next(results)
+                except StopIteration:
+                    break
+                except (InputError, OSError) as error:
+                    yield Failure(str(path), _said(error), type(error).__name__)
+                    break
+                if observer is not None:
+                    observer(result, image)
+                yield result
 
     def _file(
         self, path: Path, every_s: float | None, progress: Progress | None

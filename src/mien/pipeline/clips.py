@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +75,15 @@ def read_clip(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
 
     Args:
         path: mp4, mov, webm, avi, gif and whatever FFmpeg reads.
-        every_s: give a frame only when this many seconds have passed since the last one given.
+        every_s: give the first frame and then one for each step of so many seconds from it.
 
     Raises:
         InputError: before the first frame if the file cannot be opened; after the last good one if the
             clip breaks off or ends before its header says.
     """
-    count, last_time, next_time = 0, 0.0, None
-    packets = [0]
+    count, last_time = 0, 0.0
+    due = _Every(every_s)
+    read = _Reading()
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -92,15 +94,12 @@ def read_clip(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
             )
         expected, rate = stream.frames, stream.average_rate
         try:
-            for frame in _decoded(container, packets):
+            for frame in read.frames(container):
                 if frame.time is not None:
                     last_time = float(frame.time)
                 elif count:
                     last_time += 1 / float(rate or 25)
-                if next_time is None or last_time >= next_time - 1e-9:
-                    if every_s is not None:
-                        next_time = (last_time if next_time is None else next_time) + every_s
-                        next_time = max(next_time, last_time + 1e-9)
+                if due(last_time):
                     yield ClipFrame(count, last_time, _upright(frame))
                 count += 1
         except (av.FFmpegError, ValueError) as error:
@@ -108,23 +107,66 @@ def read_clip(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
                 f"expected {expected or 'more'} frames, got {count}: the clip is damaged after "
                 f"{last_time:.3f} s ({error}). The rows before it stand; copy or export the clip again."
             ) from None
+        missing = read.missing(container, expected)
     if count == 0:
         raise InputError(
             "expected a clip, got one without a single frame that can be decoded. Export it again."
         )
-    # Packets are compared, not frames: an edit list may hide frames of a clip that is whole.
-    if expected > packets[0]:
+    if missing:
         raise InputError(
-            f"expected {expected} frames as the header says, got {packets[0]}: the clip breaks off after "
-            f"{last_time:.3f} s. The rows before it stand; copy or export the clip again."
+            f"expected {missing}: the clip breaks off after {last_time:.3f} s. "
+            "The rows before it stand; copy or export the clip again."
         )
 
 
-def _decoded(container: av.container.InputContainer, packets: list[int]) -> Iterator[av.VideoFrame]:
-    """The frames of the first video stream; counts its packets in `packets[0]` as they are read."""
-    for packet in container.demux(video=0):
-        packets[0] += packet.size > 0
-        yield from packet.decode()
+class _Every:
+    """Says of each time whether a frame is due: the first, then one for each step of a grid from it."""
+
+    def __init__(self, step_s: float | None) -> None:
+        self.step_s = step_s
+        self.first_s: float | None = None
+        self.next_s = 0.0
+
+    def __call__(self, time_s: float) -> bool:
+        if self.step_s is None:
+            return True
+        if self.first_s is None:
+            self.first_s = self.next_s = time_s
+        if time_s < self.next_s - 1e-9:
+            return False
+        steps = math.floor((time_s - self.first_s) / self.step_s + 1e-9)
+        self.next_s = self.first_s + (steps + 1) * self.step_s
+        return True
+
+
+class _Reading:
+    """Decodes the first video stream and notes how much of it was there."""
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.end_s = 0.0
+
+    def frames(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+        """All frames, in presentation order."""
+        for packet in container.demux(video=0):
+            self.packets += packet.size > 0
+            if packet.pts is not None and packet.time_base is not None:
+                self.end_s = max(self.end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            yield from packet.decode()
+
+    def missing(self, container: av.container.InputContainer, expected: int) -> str:
+        """What the header promises and the file lacks, in words; empty for a whole clip.
+
+        Packets are counted, not frames: an edit list may hide frames of a clip that is whole. Where the
+        header gives no count, its length is compared; sound may well run a little longer than pictures.
+        """
+        if expected > self.packets:
+            return f"{expected} frames as the header says, got {self.packets}"
+        length_s = (container.duration or 0) / av.time_base
+        slack_s = 0.15 if len(container.streams) == 1 else 1.0
+        if not expected and length_s - self.end_s > slack_s:
+            return f"{length_s:.3f} s as the header says, got {self.end_s:.3f} s"
+        return ""
 
 
 def _opened(path: Path) -> av.container.InputContainer:
@@ -168,14 +210,13 @@ def read_animation(path: Path, every_s: float | None = None) -> Iterator[ClipFra
     Raises:
         InputError: the file breaks off; the frames before it were given.
     """
-    time_ms, next_s = 0.0, 0.0
-    index = -1
+    time_ms, index = 0.0, -1
+    due = _Every(every_s)
     try:
         with Image.open(path) as picture:
             for index, frame in enumerate(ImageSequence.Iterator(picture)):
                 frame.load()
-                if every_s is None or time_ms / 1000 >= next_s - 1e-9:
-                    next_s += every_s or 0
+                if due(time_ms / 1000):
                     yield ClipFrame(index, time_ms / 1000, to_rgb(frame))
                 time_ms += frame.info.get("duration", 100)
     except (OSError, ValueError, SyntaxError, EOFError) as error:

@@ -40,7 +40,7 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
         if not files:
             yield Failure(text, nothing, InputNotFoundError.__name__)
         for file in files:
-            key = str(file.absolute())
+            key = os.path.abspath(file)  # noqa: PTH100 - resolves `..` but keeps links
             if key in seen:
                 continue
             seen.add(key)

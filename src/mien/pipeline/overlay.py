@@ -11,6 +11,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mien.errors import OptionError
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
 
@@ -142,6 +143,8 @@ class OverlayWriter:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._taken: set[str] = set()
@@ -153,7 +156,8 @@ class OverlayWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_clip()
+        keep = kind is None or issubclass(kind, KeyboardInterrupt)
+        self._end_clip(keep)
 
     def __call__(self, result: FrameResult, image: np.ndarray) -> None:
         """Draw one result."""
@@ -178,9 +182,9 @@ class OverlayWriter:
         self._taken.add(name)
         return self.folder / f"{name}{suffix}"
 
-    def _end_clip(self) -> None:
+    def _end_clip(self, keep: bool = True) -> None:
         if self._clip is not None:
-            self._clip.close()
+            self._clip.close(keep)
             self._clip = None
 
 
@@ -207,7 +211,11 @@ class _ClipOverlay:
         frame.pts, frame.time_base = self.last_pts, Fraction(1, 90_000)
         self.container.mux(self.stream.encode(frame))
 
-    def close(self) -> None:
+    def close(self, keep: bool) -> None:
+        if not keep:
+            self.container.close()
+            self.part.unlink(missing_ok=True)
+            return
         self.container.mux(self.stream.encode())
         self.container.close()
         self.part.replace(self.target)

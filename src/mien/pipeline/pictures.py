@@ -45,7 +45,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise InputError("expected a picture, got a file of zero bytes. Copy or export it again.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
             with Image.open(path) as picture:
                 _refuse_huge(picture.size)
                 picture.load()
@@ -55,7 +55,7 @@ def read_picture(path: Path) -> np.ndarray:
             f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {describe(path)}. "
             "Convert it to JPEG or PNG."
         ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise InputError(
             f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got a picture with more. Make it smaller first."
         ) from None
@@ -80,8 +80,8 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture, np.float32)
         top = values.max(initial=0)
-        # 16-bit greys come as I or I;16; floats as 0..1 or 0..255.
-        scale = 255 if picture.mode == "F" and top <= 1 else 255 / 65535 if top > 255 else 1
+        # Integers hold 16 bits, whatever this picture's brightest pixel; floats go to 1 or to 255.
+        scale = 255 / 65535 if picture.mode != "F" else 255 if top <= 1 else 1
         grey = np.clip(np.nan_to_num(values) * scale, 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, 2)
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:

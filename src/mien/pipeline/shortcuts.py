@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.pictures import check_array
 from mien.pipeline.table import Results
 from mien.types.media import FrameResult
 
@@ -37,11 +39,14 @@ def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Res
         inputs, Iterable
     )
     results = Results()
-    for index, item in enumerate([inputs] if single else inputs):
-        if isinstance(item, str | os.PathLike):
-            results.extend(analyzer.stream(item, every_s=every_s))
-        else:
-            faces = analyzer.analyze_image(item)
-            size = item.size if isinstance(item, Image.Image) else (item.shape[1], item.shape[0])
-            results.append(FrameResult(f"array:{index}", 0, None, faces, size))
+    items = enumerate([inputs] if single else inputs)
+    # Paths that follow one another go together, so that a file named twice is read once.
+    for are_paths, group in groupby(items, key=lambda item: isinstance(item[1], str | os.PathLike)):
+        if are_paths:
+            results.extend(analyzer.stream([path for _, path in group], every_s=every_s))
+            continue
+        for index, image in group:
+            pixels = check_array(image)
+            size = pixels.shape[1], pixels.shape[0]
+            results.append(FrameResult(f"array:{index}", 0, None, analyzer.analyze_image(pixels), size))
     return results
