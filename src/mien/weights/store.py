@@ -25,7 +25,7 @@ CONTRACT_KEY = "mien.contract"
 
 SHIPPED: Mapping[str, tuple[str, str]] = {
     "yunet": ("yunet_2023mar.onnx", "b6bd5a64c98f3250fb23d59e805ac905f37c4a460b774d23ff5938bb645ab4e5"),
-    "expression": ("expression.onnx", "fc8b9ea46aa91d2388d3a31a9e07c746728701f85546e41d5ecb0bc2baa5c833"),
+    "expression": ("expression.onnx", "3c17e47663dcda8c54c2f52c32fec69ec1bcc47c5ffb535b08b55f483a71a072"),
 }
 """Name -> (file, sha256) of the networks inside the package."""
 
