@@ -28,7 +28,7 @@ class QualityLimits:
     """
 
     min_size_px: float = 24.0
-    min_sharpness: float = 0.015
+    min_sharpness: float = 0.012
     min_brightness: float = 0.12
     max_brightness: float = 0.92
     min_contrast: float = 0.04
@@ -46,7 +46,8 @@ def sharpness(luma: np.ndarray) -> np.ndarray:
     """Fine detail of aligned crops, against their own contrast.
 
     The standard deviation of the 4-neighbour Laplacian over the middle of the crop, divided by the crop's
-    standard deviation of luma plus 0.05: unitless, 0 for a flat crop, and little moved by dim light.
+    standard deviation of luma plus 0.05, scaled to a side of 64: unitless, 0 for a flat crop, and little
+    moved by dim light or by the size of the crop.
 
     Args:
         luma: (N, S, S) in 0..1.
@@ -59,7 +60,9 @@ def sharpness(luma: np.ndarray) -> np.ndarray:
     ]
     margin = laplacian.shape[1] // 8
     middle = laplacian[:, margin : laplacian.shape[1] - margin, margin : laplacian.shape[2] - margin]
-    return (middle.std((1, 2)) / (luma.std((1, 2)) + 0.05)).astype(np.float32)
+    # The same blur on the face bends a crop of more pixels less: count as at a side of 64.
+    same_scale = (luma.shape[1] / 64) ** 2
+    return (same_scale * middle.std((1, 2)) / (luma.std((1, 2)) + 0.05)).astype(np.float32)
 
 
 def assess(
