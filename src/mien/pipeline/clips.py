@@ -105,7 +105,7 @@ def read_clip(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
         except (av.FFmpegError, ValueError) as error:
             raise InputError(
                 f"expected {expected or 'more'} frames, got {count}: the clip is damaged after "
-                f"{last_time:.3f} s ({error}). The rows before it stand; copy or export the clip again."
+                f"{last_time:.3f} s ({_cause(error)}). The rows before it stand; copy or export the clip again."
             ) from None
         missing = read.missing(container, expected)
     if count == 0:
@@ -177,7 +177,7 @@ def _opened(path: Path) -> av.container.InputContainer:
         container = av.open(str(path))
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
-            f"expected a clip (mp4, mov, webm, avi, gif, ...), got a file that cannot be opened as one ({error}). "
+            f"expected a clip (mp4, mov, webm, avi, gif, ...), got a file that cannot be opened as one ({_cause(error)}). "
             "It may be cut off or of another kind; copy or export it again."
         ) from None
     if not container.streams.video:
@@ -186,6 +186,11 @@ def _opened(path: Path) -> av.container.InputContainer:
             "expected a clip with pictures, got a file without a video stream. Choose another file."
         )
     return container
+
+
+def _cause(error: Exception) -> str:
+    """FFmpeg's own words, without its error number and the path."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
