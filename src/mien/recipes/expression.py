@@ -44,6 +44,11 @@ class ExpressionRecipe:
 
     stages: tuple[tuple[int, int], ...] = ((48, 8), (64, 4))
     """(side of the crops in pixels, epochs): small first because it is fast."""
+    polish: tuple[int, int] = (64, 2)
+    """(side, epochs) of a last phase with mild views, its own cosine from `polish_lr`."""
+    polish_lr: float = 3e-4
+    polish_degraded: float = 0.35
+    """Share of the pictures that are degraded in the last phase; all are before."""
     template: str = "mien_face_v1"
     batch_size: int = 64
     lr: float = 1e-3
@@ -104,9 +109,17 @@ def prepare(
 
 
 def batches(
-    sets: list[Pictures], repeats: list[Tensor], size: int, batch_size: int, random: torch.Generator
+    sets: list[Pictures],
+    repeats: list[Tensor],
+    size: int,
+    batch_size: int,
+    random: torch.Generator,
+    degraded: float = 1.0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of augmented, normalised batches (B, 3, size, size) with soft targets (B, 8)."""
+    """One epoch of jittered, normalised batches (B, 3, size, size) with soft targets (B, 8).
+
+    A share of `degraded` of the pictures is also degraded as photographs are.
+    """
     chosen = []
     for number, repeat in enumerate(repeats):
         times = torch.floor(repeat + torch.rand(len(repeat), generator=random)).long()
@@ -121,7 +134,13 @@ def batches(
             if len(rows):
                 crops.append(jittered_crops(pictures.images[rows], pictures.matrices[rows], size, random))
                 targets.append(pictures.targets[rows])
-        yield normalise(degrade(torch.cat(crops), random)), torch.cat(targets)
+        views = torch.cat(crops)
+        if degraded < 1:
+            some = torch.rand(len(views), 1, 1, 1, generator=random) < degraded
+            views = torch.where(some, degrade(views, random), views)
+        else:
+            views = degrade(views, random)
+        yield normalise(views), torch.cat(targets)
 
 
 def normalise(crops: Tensor) -> Tensor:
@@ -150,12 +169,16 @@ def optimiser(network: nn.Module, recipe: ExpressionRecipe) -> torch.optim.Optim
     )
 
 
-def learning_rate(recipe: ExpressionRecipe, step: int, total: int) -> float:
-    """Linear warm-up, then a cosine to a hundredth."""
+def learning_rate(recipe: ExpressionRecipe, step: int, per_epoch: int) -> float:
+    """Linear warm-up, then a cosine to a hundredth; once more, without warm-up, for the last phase."""
+    main = per_epoch * sum(epochs for _, epochs in recipe.stages)
     if step < recipe.warmup_steps:
         return recipe.lr * (step + 1) / recipe.warmup_steps
-    done = (step - recipe.warmup_steps) / max(1, total - recipe.warmup_steps)
-    return recipe.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    if step < main:
+        peak, done = recipe.lr, (step - recipe.warmup_steps) / max(1, main - recipe.warmup_steps)
+    else:
+        peak, done = recipe.polish_lr, (step - main) / max(1, per_epoch * recipe.polish[1])
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
 class Run:
@@ -211,13 +234,13 @@ class Run:
         with (self.out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
 
-    def epoch_of(self, views: Iterator[tuple[Tensor, Tensor]], total_steps: int) -> float:
+    def epoch_of(self, views: Iterator[tuple[Tensor, Tensor]], per_epoch: int) -> float:
         """Train on one epoch of batches; gives the mean loss."""
         self.network.train()
         losses = []
         for crops, targets in views:
             for group in self.optim.param_groups:
-                group["lr"] = learning_rate(self.recipe, self.step, total_steps)
+                group["lr"] = learning_rate(self.recipe, self.step, per_epoch)
             loss = functional.cross_entropy(self.network(crops), targets)
             self.optim.zero_grad(set_to_none=True)
             loss.backward()
@@ -252,14 +275,16 @@ def train(recipe: ExpressionRecipe, args: argparse.Namespace) -> None:
                 "torch": torch.__version__,
             }
         )
-    sizes = [size for size, count in recipe.stages for _ in range(count)]
+    main_epochs = sum(count for _, count in recipe.stages)
+    sizes = [size for size, count in (*recipe.stages, recipe.polish) for _ in range(count)]
     per_epoch = int(sum(float(repeat.sum()) for repeat in repeats)) // recipe.batch_size
     first = run.epoch
     for epoch in range(first, len(sizes)):
         run.epoch = epoch
         started, size = time.time(), sizes[run.epoch]
-        views = batches(sets, repeats, size, recipe.batch_size, run.random)
-        loss = run.epoch_of(views, per_epoch * len(sizes))
+        degraded = 1.0 if epoch < main_epochs else recipe.polish_degraded
+        views = batches(sets, repeats, size, recipe.batch_size, run.random, degraded)
+        loss = run.epoch_of(views, per_epoch)
         logits = predict(run.smoothed.module, held_out, size)
         accuracy = (logits.argmax(1) == held_out.targets)[kept].float().mean().item()
         nll = functional.cross_entropy(logits[kept], held_out.targets[kept]).item()
