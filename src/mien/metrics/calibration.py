@@ -41,17 +41,18 @@ def risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarr
     return answered / len(order), np.cumsum(wrong) / answered
 
 
-def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature T that makes softmax(logits / T) most likely for the truth, by golden section.
+def fit_temperature(logits: np.ndarray, truth: np.ndarray, bias: np.ndarray | float = 0.0) -> float:
+    """The temperature T that makes softmax(logits / T + bias) most likely for the truth, by golden section.
 
     Args:
         logits: (N, K).
         truth: (N,) class indices.
+        bias: (K,) added after the division.
     """
     logits, truth = np.asarray(logits, float), np.asarray(truth)
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
+        scaled = logits / np.exp(log_temperature) + bias
         scaled = scaled - scaled.max(1, keepdims=True)
         likelihood = scaled[np.arange(len(truth)), truth] - np.log(np.exp(scaled).sum(1))
         return float(-likelihood.mean())
