@@ -46,7 +46,8 @@ def test_channels_in_the_wrong_order_change_the_logits(
 ) -> None:
     crops, _ = runner.crop(astronaut, found["astronaut.jpg"].landmarks_xy_px)
     right, wrong = runner.logits(crops), runner.logits(np.ascontiguousarray(crops[..., ::-1]))
-    assert np.abs(right - wrong).max() > 0.1
+    # The network hardly looks at colour, so the change is small; rounding alone stays under 1e-4.
+    assert np.abs(right - wrong).max() > 0.01
 
 
 @pytest.mark.parametrize("name", PORTRAITS)

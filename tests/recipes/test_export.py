@@ -71,13 +71,18 @@ def test_the_runner_and_the_training_normalise_alike() -> None:
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
     recipe = ExpressionRecipe()
-    rates = [learning_rate(recipe, step, 2000) for step in range(2000)]
+    main = 200 * sum(epochs for _, epochs in recipe.stages)
+    every_rate = [learning_rate(recipe, step, 200) for step in range(main + 200 * recipe.polish[1])]
+    rates, polish = every_rate[:main], every_rate[main:]
     peak = int(np.argmax(rates))
     assert rates[peak] == pytest.approx(recipe.lr)
     assert abs(peak - recipe.warmup_steps) <= 1
     assert np.all(np.diff(rates[:peak]) > 0)
     assert np.all(np.diff(rates[peak + 1 :]) <= 1e-12)
     assert rates[-1] == pytest.approx(recipe.lr * 0.01, rel=0.05)
+    assert polish[0] == pytest.approx(recipe.polish_lr)
+    assert np.all(np.diff(polish) < 0)
+    assert polish[-1] == pytest.approx(recipe.polish_lr * 0.01, rel=0.05)
 
 
 def training_pictures(count: int, channels: int, target: int) -> TrainingPictures:
