@@ -38,13 +38,16 @@ def logits_of_ferplus(runner: ExpressionRunner, images: np.ndarray) -> tuple[np.
     return runner.logits(np.stack(crops)), found
 
 
-def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> dict[str, Any]:
+def report(
+    probabilities: np.ndarray, truth: np.ndarray, threshold: float, classes: tuple[str, ...] = EXPRESSIONS
+) -> dict[str, Any]:
     """All figures for one set of samples.
 
     Args:
         probabilities: (N, 8) in mien's order.
         truth: (N,) classes.
         threshold: confidence under which an answer is `uncertain`.
+        classes: those of the protocol, the first of mien's order, over which macro F1 is the mean; a class that is absent counts as 0.
     """
     predicted, confidence = probabilities.argmax(1), probabilities.max(1)
     correct = predicted == truth
@@ -57,7 +60,7 @@ def report(probabilities: np.ndarray, truth: np.ndarray, threshold: float) -> di
         "accuracy": round(accuracy(counts), 4),
         "accuracy_95": [round(side, 4) for side in interval],
         "uar": round(uar(counts), 4),
-        "macro_f1": round(float(f1_scores(counts).mean()), 4),
+        "macro_f1": round(float(f1_scores(counts)[: len(classes)].mean()), 4),
         "ece_15": round(expected_calibration_error(confidence, correct), 4),
         "per_class": {
             name: {
@@ -106,17 +109,21 @@ def evaluate_ferplus(
     kept = data.majority >= 0
     if plot is not None:
         draw_report(probabilities[kept], data.majority[kept], threshold, plot)
+    without_contempt = EXPRESSIONS[:-1]
     sets = {
-        "majority_8": kept,
-        "majority_8_without_duplicates": kept & ~data.duplicate_of_train,
-        "majority_7_without_contempt": kept & (data.majority != EXPRESSIONS.index("contempt")),
+        "majority_8": (kept, EXPRESSIONS),
+        "majority_8_without_duplicates": (kept & ~data.duplicate_of_train, EXPRESSIONS),
+        "majority_7_without_contempt": (kept & (data.majority < len(without_contempt)), without_contempt),
     }
     return {
         "protocol": f"FER+ majority, {split}, single model, single view, all pictures kept",
         "model_sha256": runner.weights.sha256,
         "data_sha256": data.sha256,
         "face_found": round(float(found[kept].mean()), 4),
-        **{name: report(probabilities[rows], data.majority[rows], threshold) for name, rows in sets.items()},
+        **{
+            name: report(probabilities[rows], data.majority[rows], threshold, classes)
+            for name, (rows, classes) in sets.items()
+        },
     }
 
 
