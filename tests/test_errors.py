@@ -14,6 +14,10 @@ BUILT_IN = {
     "InputNotFoundError": FileNotFoundError,
     "WeightsError": RuntimeError,
     "DataNotFoundError": FileNotFoundError,
+    "DataError": ValueError,
+    "ProtocolError": ValueError,
+    "CheckpointError": RuntimeError,
+    "TrainingError": RuntimeError,
     "MissingExtraError": ImportError,
     "UnknownNameError": KeyError,
 }

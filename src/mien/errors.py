@@ -48,6 +48,22 @@ class DataNotFoundError(MienError, FileNotFoundError):
         return Exception.__str__(self)
 
 
+class DataError(MienError, ValueError):
+    """A data set is there, but its files, counts or labels are not as distributed."""
+
+
+class ProtocolError(MienError, ValueError):
+    """A protocol is not whole, or would choose on the split that it reports."""
+
+
+class CheckpointError(MienError, RuntimeError):
+    """A checkpoint cannot be written or read, or belongs to something else."""
+
+
+class TrainingError(MienError, RuntimeError):
+    """Training cannot go on, such as when the loss is no longer a number."""
+
+
 class MissingExtraError(MienError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
 

@@ -20,6 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from mien.labels.expressions import EXPRESSIONS
+from mien.methods.method import Counts, Paper, register
+from mien.nn.checks import expect_faces
+from mien.types.media import Preprocess
 
 STEM_CHANNELS = 32
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
@@ -58,11 +61,22 @@ class MobileExpression(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled trunk: (B, 3, H, W) -> (B, 1024)."""
+        expect_faces(x, 3, least=32)
         return self.trunk(x).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits: (B, 3, H, W) -> (B, classes)."""
         return self.head(self.dropout(self.features(x)))
+
+
+@register(
+    paper=Paper("mien's expression network", "the mien authors", 2026, "docs/models/expression.md"),
+    preprocess=Preprocess(64, "mien_face_v1", "RGB", (127.5, 127.5, 127.5), (128.0, 128.0, 128.0)),
+    counts=Counts(parameters=3_225_000, macs=187_000_000, tolerance=0.02, source="counted here"),
+)
+def mobile_expression(classes: int = len(EXPRESSIONS), dropout: float = 0.2) -> nn.Module:
+    """The network that ships; `load_sface_trunk` gives it its start."""
+    return MobileExpression(classes, dropout)
 
 
 def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray]) -> None:

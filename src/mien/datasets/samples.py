@@ -1,0 +1,64 @@
+"""What every data set gives: a split of labelled pictures, read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mien.errors import LabelError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The pictures and labels of one split under one protocol.
+
+    Attributes:
+        ids: a stable name of each picture, as the data set has it ("train_00001.jpg").
+        labels: the K classes, in the order of `target` and of the columns of `soft`.
+        target: int (N,), index into `labels`, -1 where the protocol gives a picture no single class.
+        read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3).
+        framing: "crop" where a picture shows one face that fills it, "photo" where the face is to be found.
+        soft: float32 (N, K) shares of votes, `None` where the set has single labels. A row of zeros is
+            a picture that teaches nothing.
+        subjects: the person of each picture, `None` where the set does not say.
+        extras: further labels by name, each (N, ...): "valence_arousal", "gender", "age", "race"; and
+            "duplicate_of_train", bool, for evaluation splits.
+        sha256: hash over what was read, so that a report can name its data.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    target: np.ndarray
+    read: Callable[[int], np.ndarray]
+    framing: str
+    sha256: str
+    soft: np.ndarray | None = None
+    subjects: tuple[str, ...] | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count, classes = len(self.ids), len(self.labels)
+        if self.target.shape != (count,):
+            raise ShapeError(f"expected one target for each of {count} pictures, got {self.target.shape}")
+        if count and not (self.target.min() >= -1 and self.target.max() < classes):
+            raise LabelError(
+                f"expected targets from -1 to {classes - 1} ({', '.join(self.labels)}), "
+                f"got {self.target.min()} to {self.target.max()}"
+            )
+        if self.soft is not None and self.soft.shape != (count, classes):
+            raise ShapeError(f"expected soft labels ({count}, {classes}), got {self.soft.shape}")
+        if self.framing not in ("crop", "photo"):
+            raise ShapeError(f"expected framing 'crop' or 'photo', got {self.framing!r}")
+        for name, values in {"subjects": self.subjects, **self.extras}.items():
+            if values is not None and len(values) != count:
+                raise ShapeError(f"expected {count} values of {name}, got {len(values)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pictures of each class."""
+        return {name: int((self.target == index).sum()) for index, name in enumerate(self.labels)}

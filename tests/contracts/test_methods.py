@@ -1,0 +1,194 @@
+"""Every registered method, automatically: a new one is tested the day it is registered."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mien.errors import ShapeError
+from mien.methods.method import METHODS, Method, create, reset_head
+from mien.methods.task import Batch
+
+NAMES = list(METHODS)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def method(request: pytest.FixtureRequest) -> Method:
+    return METHODS[request.param]
+
+
+@pytest.fixture(scope="module")
+def network(method: Method) -> nn.Module:
+    """One network in evaluation mode; tests that train take a copy."""
+    torch.manual_seed(0)
+    return create(method.name).eval()
+
+
+def faces(method: Method, count: int, seed: int = 0) -> Tensor:
+    """Random normalised faces as the contract wants them."""
+    size, mean, std = method.preprocess.size_px, method.preprocess.mean, method.preprocess.std
+    pixels = 255 * torch.rand(count, len(mean), size, size, generator=torch.Generator().manual_seed(seed))
+    return (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+
+
+def batch(method: Method, count: int, seed: int = 0) -> Batch:
+    classes = torch.arange(count) % len(method.labels)
+    return Batch(faces(method, count, seed), nn.functional.one_hot(classes, len(method.labels)).float())
+
+
+def test_facts_are_whole(method: Method) -> None:
+    assert method.paper.title and method.paper.authors and method.paper.source
+    assert 1990 < method.paper.year < 2100
+    assert method.preprocess.channel_order in ("RGB", "BGR", "GREY")
+    assert len(method.preprocess.mean) == len(method.preprocess.std)
+    assert len(method.preprocess.mean) == (1 if method.preprocess.channel_order == "GREY" else 3)
+    assert len(set(method.labels)) == len(method.labels) > 1
+    assert method.counts.parameters and method.counts.source
+    assert method.build.__doc__
+
+
+def test_logits_have_one_column_a_class(method: Method, network: nn.Module) -> None:
+    with torch.no_grad():
+        logits = method.task(network).logits(faces(method, 2))
+    assert logits.shape == (2, len(method.labels))
+    assert torch.isfinite(logits).all()
+
+
+def test_every_trained_parameter_gets_a_gradient(method: Method, network: nn.Module) -> None:
+    trained = copy.deepcopy(network).train()
+    method.task(trained).loss(batch(method, 4)).backward()
+    dead = [
+        name
+        for name, parameter in trained.named_parameters()
+        if parameter.requires_grad and (parameter.grad is None or not torch.isfinite(parameter.grad).all())
+    ]
+    assert not dead
+    assert any(
+        parameter.grad.abs().sum() > 0 for parameter in trained.parameters() if parameter.requires_grad
+    )
+
+
+def test_evaluation_is_deterministic(method: Method, network: nn.Module) -> None:
+    with torch.no_grad():
+        first, second = (method.task(network).logits(faces(method, 2)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_a_batch_equals_its_singles(method: Method, network: nn.Module) -> None:
+    images = faces(method, 3)
+    with torch.no_grad():
+        together = method.task(network).logits(images)
+        alone = torch.cat([method.task(network).logits(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_saved_weights_load_into_a_fresh_network(method: Method, network: nn.Module) -> None:
+    stored = save({name: value.contiguous() for name, value in network.state_dict().items()})
+    torch.manual_seed(1)
+    fresh = create(method.name).eval()
+    fresh.load_state_dict(load(stored), strict=True)
+    with torch.no_grad():
+        images = faces(method, 1)
+        assert torch.equal(method.task(fresh).logits(images), method.task(network).logits(images))
+
+
+def test_the_head_can_be_reset(method: Method, network: nn.Module) -> None:
+    other = copy.deepcopy(network)
+    reset_head(other, 3)
+    with torch.no_grad():
+        assert method.task(other).logits(faces(method, 2)).shape == (2, 3)
+
+
+def test_the_number_of_classes_can_be_chosen(method: Method) -> None:
+    network = create(method.name, classes=5, **method.quick_options).eval()
+    with torch.no_grad():
+        assert method.task(network).logits(faces(method, 1)).shape == (1, 5)
+
+
+def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Module) -> None:
+    channels = len(method.preprocess.mean)
+    for wrong in (
+        torch.zeros(1, channels, 7, 7),
+        torch.zeros(1, channels + 1, 64, 64),
+        torch.zeros(3, 64, 64),
+    ):
+        with pytest.raises(ShapeError, match="expected faces"):
+            method.task(network).logits(wrong)
+
+
+def test_parameters_are_as_many_as_published(method: Method, network: nn.Module) -> None:
+    left_out = sum(
+        parameter.numel()
+        for name in method.counts.without
+        for parameter in network.get_submodule(name).parameters()
+    )
+    counted = sum(parameter.numel() for parameter in network.parameters()) - left_out
+    assert counted == pytest.approx(method.counts.parameters, rel=method.counts.tolerance)
+
+
+def test_operations_are_as_many_as_published(method: Method, network: nn.Module) -> None:
+    if method.counts.macs is None:
+        pytest.skip("no count of operations is known for this method")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        method.task(network).logits(faces(method, 1))
+    # The counter does not see grouped element-wise work; it counts two operations a multiply-accumulate.
+    assert counter.get_total_flops() / 2 == pytest.approx(
+        method.counts.macs, rel=max(0.02, method.counts.tolerance)
+    )
+
+
+@pytest.mark.slow
+def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
+    import onnxruntime
+
+    from mien.methods.onnx import to_onnx
+
+    content = to_onnx(method.task(network), faces(method, 2)).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for count in (1, 3):
+        images = faces(method, count, seed=count)
+        found = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+        with torch.no_grad():
+            np.testing.assert_allclose(
+                found, method.task(network).logits(images).numpy(), rtol=1e-3, atol=1e-4
+            )
+
+
+@pytest.mark.slow
+def test_it_learns_drawn_faces(method: Method) -> None:
+    """Two classes that differ by a bright bar above or below: the loss must fall to a fraction."""
+    torch.manual_seed(0)
+    network = create(method.name, classes=2, **method.quick_options).train()
+    task = method.task(network)
+    images = faces(method, 8) * 0.1
+    half = images.shape[-1] // 2
+    images[0::2, :, : half // 2] += 2
+    images[1::2, :, -half // 2 :] += 2
+    drawn = Batch(images, nn.functional.one_hot(torch.arange(8) % 2, 2).float())
+    optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    losses = []
+    for _ in range(25):
+        loss = task.loss(drawn)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if losses[-1] < 0.3 * losses[0]:
+            return
+    assert losses[-1] < 0.5 * losses[0], losses
+
+
+def test_outputs_are_logits_or_named(method: Method, network: nn.Module) -> None:
+    with torch.no_grad():
+        output = network(faces(method, 1))
+    assert isinstance(output, Tensor) or (isinstance(output, Mapping) and "expression" in output)
