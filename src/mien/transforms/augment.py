@@ -26,6 +26,7 @@ def jittered_crops(
     zoom: float = 0.13,
     shift: float = 0.05,
     shear: float = 0.08,
+    mirror: bool = True,
 ) -> Tensor:
     """Aligned crops, each with its own jitter of rotation, zoom, shift, shear and a mirror half the time.
 
@@ -36,6 +37,7 @@ def jittered_crops(
         random: source of the jitter, `None` for the plain aligned crops.
         rotate_rad, zoom, shift, shear: half widths (uniform rotation, log zoom, shift as a share of the
             side, shear).
+        mirror: whether half of the faces are mirrored.
 
     Returns:
         float32 (B, 3, size, size) in 0..255; border pixels are repeated beyond an image.
@@ -49,11 +51,11 @@ def jittered_crops(
             return torch.rand(*shape, generator=random) * 2 - 1
 
         angle, scale = rotate_rad * uniform(count), torch.exp(zoom * uniform(count))
-        mirror = torch.where(torch.rand(count, generator=random) < 0.5, -1.0, 1.0)
+        side = torch.where(torch.rand(count, generator=random) < (0.5 if mirror else 0.0), -1.0, 1.0)
         cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
         skew = shear * uniform(count)
         linear = torch.stack(
-            [torch.stack([cos * mirror, -sin + skew], -1), torch.stack([sin * mirror, cos], -1)], -2
+            [torch.stack([cos * side, -sin + skew], -1), torch.stack([sin * side, cos], -1)], -2
         )
         grid = torch.einsum("bij,bhwj->bhwi", linear, grid) + shift * uniform(count, 1, 1, 2)
     points = torch.einsum("bij,bhwj->bhwi", matrices[:, :, :2], grid + 0.5) + matrices[:, None, None, :, 2]

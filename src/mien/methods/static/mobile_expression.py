@@ -23,8 +23,10 @@ from mien.labels.expressions import EXPRESSIONS
 from mien.methods.method import Counts, Paper, register
 from mien.nn.checks import expect_faces
 from mien.types.media import Preprocess
+from mien.weights.store import load_weights
 
 STEM_CHANNELS = 32
+NORM_EPS = 1e-3
 BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
 """(channels out, stride) of the thirteen depthwise-separable blocks."""
 
@@ -37,7 +39,7 @@ class ConvUnit(nn.Module):
         self.conv = nn.Conv2d(
             channels_in, channels_out, kernel, stride, kernel // 2, groups=groups, bias=False
         )
-        self.norm = nn.BatchNorm2d(channels_out, eps=1e-3)
+        self.norm = nn.BatchNorm2d(channels_out, eps=NORM_EPS)
         self.act = nn.PReLU(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -103,4 +105,31 @@ def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray
             "act.weight": tensors[f"{prefix}_relu_gamma"].reshape(-1),
         }
         state.update({f"{index}.{name}": torch.tensor(value) for name, value in stored.items()})
+    network.trunk.load_state_dict(state, strict=True)
+
+
+def load_shipped(network: MobileExpression) -> None:
+    """Start the trunk from the network that ships with mien, in place; the head keeps its values.
+
+    The shipped file has its batch norms folded away, so they come back as plain shifts: keep their statistics
+    while training (`hold_statistics` of a recipe).
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load_from_string(load_weights("expression").content).graph
+    stored = {
+        tensor.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(tensor).astype(np.float32))
+        for tensor in graph.initializer
+    }
+    state: dict[str, Tensor] = {}
+    for index in range(len(network.trunk)):
+        bias = stored[f"trunk.{index}.conv.bias"]
+        state[f"{index}.conv.weight"] = stored[f"trunk.{index}.conv.weight"]
+        state[f"{index}.norm.weight"] = torch.ones_like(bias)
+        state[f"{index}.norm.bias"] = bias
+        state[f"{index}.norm.running_mean"] = torch.zeros_like(bias)
+        state[f"{index}.norm.running_var"] = torch.full_like(bias, 1 - NORM_EPS)
+        state[f"{index}.norm.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
+        state[f"{index}.act.weight"] = stored[f"trunk.{index}.act.slope"].reshape(-1)
     network.trunk.load_state_dict(state, strict=True)

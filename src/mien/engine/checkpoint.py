@@ -1,0 +1,137 @@
+"""Checkpoints: safetensors for the numbers, JSON for the rest, never pickle, never half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mien.errors import CheckpointError
+
+FORMAT = 1
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write `state.safetensors` and `state.json` under `folder`, which changes at once or not at all.
+
+    Raises:
+        CheckpointError: the disk is full or the place cannot be written; what was there before stays.
+    """
+    half = folder.with_name(folder.name + ".tmp")
+    try:
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        # A clone gives every tensor memory of its own, as safetensors wants.
+        save_file(
+            {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
+            half / "state.safetensors",
+        )
+        (half / "state.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
+        old = folder.with_name(folder.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        half.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(half, ignore_errors=True)
+        raise CheckpointError(
+            f"expected to write the checkpoint {folder}, got: {error}. The checkpoint before it is whole; make "
+            "room and run the same command again to go on."
+        ) from error
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    old = folder.with_name(folder.name + ".old")
+    if not folder.is_dir() and old.is_dir():
+        folder = old  # a run killed between the two renames
+    try:
+        facts = json.loads((folder / "state.json").read_text())
+        return load_file(folder / "state.safetensors"), facts
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is anything to go on from."""
+    return folder.is_dir() or folder.with_name(folder.name + ".old").is_dir()
+
+
+def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Put stored weights into a network, strictly.
+
+    Raises:
+        CheckpointError: it is another method's checkpoint, or has other classes.
+    """
+    own = network.state_dict()
+    lacking, foreign = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if lacking or foreign:
+        raise CheckpointError(
+            f"expected the weights of {type(network).__name__} in {what}, got those of another method: "
+            f"{len(lacking)} are missing ({', '.join(lacking[:3])}), {len(foreign)} are foreign "
+            f"({', '.join(foreign[:3])})."
+        )
+    other = [name for name, value in own.items() if value.shape != tensors[name].shape]
+    if other:
+        name = other[0]
+        raise CheckpointError(
+            f"expected {name} of shape {tuple(own[name].shape)} in {what}, got {tuple(tensors[name].shape)}: "
+            "the number of classes or an option of the network differs."
+        )
+    network.load_state_dict(dict(tensors), strict=True)
+
+
+def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors, "optim.<parameter>.<name>"."""
+    state = optim.state_dict()["state"]
+    return {
+        f"optim.{index}.{name}": torch.as_tensor(value)
+        for index, values in state.items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def load_optimiser(optim: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimiser_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optim."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optim.load_state_dict({"state": state, "param_groups": optim.state_dict()["param_groups"]})
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def code_version() -> str:
+    """Commit of the code that runs, with "+changes" where files differ; "release" outside a checkout."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        answers = [
+            subprocess.run(
+                ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, env=environment
+            ).stdout.strip()
+            for arguments in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", str(here)])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "release"
+    return answers[0] + ("+changes" if answers[1] else "")

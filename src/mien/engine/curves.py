@@ -1,0 +1,46 @@
+"""What a run has reached so far, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The epochs in `log.jsonl`, one a line; empty before the first."""
+    path = run / "log.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    return [line for line in lines if "epoch" in line]
+
+
+def write_curves(run: Path) -> None:
+    """Write `curves.csv` and, where matplotlib is installed, `curves.png` from the run's log."""
+    epochs = read_log(run)
+    if not epochs:
+        return
+    with (run / "curves.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(epochs[0]))
+        writer.writeheader()
+        writer.writerows(epochs)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    index = [line["epoch"] for line in epochs]
+    left.plot(index, [line["loss"] for line in epochs], marker=".", label="training loss")
+    left.plot(index, [line["select_nll"] for line in epochs], marker=".", label="selection NLL")
+    left.set(xlabel="epoch", ylabel="nats")
+    right.plot(index, [line["select_score"] for line in epochs], marker=".", color="tab:green")
+    right.set(xlabel="epoch", ylabel=f"selection {epochs[0]['metric']}")
+    left.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    half = run / "curves.tmp.png"
+    figure.savefig(half, dpi=110)
+    half.replace(run / "curves.png")

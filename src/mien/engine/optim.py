@@ -1,0 +1,135 @@
+"""Optimisers, learning rates and SAM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mien.engine.recipe import Optim, Schedule
+from mien.errors import TrainingError
+
+
+def optimiser(network: nn.Module, settings: Optim) -> torch.optim.Optimizer:
+    """The optimiser of a recipe, over the parameters that are trained; decay on weights, not on biases."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, lr=settings.lr)
+
+
+def learning_rate(
+    schedule: Schedule, peak: float, step: int, steps_an_epoch: int, epochs: int, drops: int = 0
+) -> float:
+    """The learning rate of a step, counted from 0.
+
+    Args:
+        schedule: of the recipe.
+        peak: the recipe's learning rate.
+        step, steps_an_epoch, epochs: where the run stands and how long it is.
+        drops: how often "plateau" has acted so far.
+    """
+    warmup = schedule.warmup_epochs * steps_an_epoch
+    if step < warmup:
+        return peak * (step + 1) / max(1.0, warmup)
+    epoch = step / steps_an_epoch
+    if schedule.name == "cosine":
+        done = min(1.0, (step - warmup) / max(1.0, epochs * steps_an_epoch - warmup))
+        return peak * (schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+    if schedule.name == "step":
+        return peak * schedule.gamma ** int(epoch // schedule.every)
+    if schedule.name == "exponential":
+        return peak * schedule.gamma ** int(epoch)
+    if schedule.name == "plateau":
+        return peak * schedule.gamma**drops
+    return peak
+
+
+class Sam:
+    """Sharpness-aware minimisation: the gradient is taken at the worst point near the weights.
+
+    `perturb` moves the weights by rho * g / ||g|| (norm over all parameters), `restore` copies the stored
+    weights back, bit for bit. Adaptive: the step is scaled by the squared size of each weight.
+    Source: Foret et al., "Sharpness-Aware Minimization", ICLR 2021, eq. 2; Kwon et al., "ASAM", ICML 2021.
+
+    Args:
+        parameters: those that are trained.
+        rho: radius.
+        adaptive: whether it is ASAM.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], rho: float = 0.05, adaptive: bool = False) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.rho, self.adaptive = rho, adaptive
+        self._stored: list[Tensor] = []
+
+    @torch.no_grad()
+    def perturb(self) -> None:
+        """Go uphill from the gradients at hand; they are cleared."""
+        moved = [(parameter, parameter.grad) for parameter in self.parameters if parameter.grad is not None]
+        if not moved:
+            raise TrainingError(
+                "expected gradients before SAM's first step, got none. Call backward() first."
+            )
+        scales = [parameter.abs() if self.adaptive else torch.ones(()) for parameter, _ in moved]
+        parts = [(scale * gradient).norm() for scale, (_, gradient) in zip(scales, moved, strict=True)]
+        norm = torch.stack(parts).norm() + 1e-12
+        self._stored = [parameter.detach().clone() for parameter in self.parameters]
+        for scale, (parameter, gradient) in zip(scales, moved, strict=True):
+            parameter.add_(scale**2 * gradient * (self.rho / norm))
+        self._clear()
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the weights back; the gradients of the second pass stay."""
+        for parameter, stored in zip(self.parameters, self._stored, strict=True):
+            parameter.copy_(stored)
+        self._stored = []
+
+    def step(self, base: torch.optim.Optimizer, closure: Callable[[], Tensor] | None = None) -> Tensor:
+        """Both passes and the base optimiser's step; `closure` gives the loss and calls backward.
+
+        Raises:
+            TrainingError: there is no closure.
+        """
+        if closure is None:
+            raise TrainingError("expected a closure, as SAM computes the loss twice a step, got none")
+        self._clear()
+        loss = closure()
+        self.perturb()
+        closure()
+        self.restore()
+        base.step()
+        self._clear()
+        return loss
+
+    def _clear(self) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+@contextmanager
+def held_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch norms use the batch's statistics but do not learn them, as in SAM's second pass."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [module.momentum for module in norms]
+    counts = [
+        module.num_batches_tracked.clone() for module in norms if module.num_batches_tracked is not None
+    ]
+    for module in norms:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in zip(norms, before, strict=True):
+            module.momentum = momentum
+        tracked = [module for module in norms if module.num_batches_tracked is not None]
+        for module, count in zip(tracked, counts, strict=True):
+            module.num_batches_tracked.copy_(count)  # type: ignore[union-attr]

@@ -1,0 +1,313 @@
+"""From a split's samples to tensors: faces found once, kept small in memory, cut into views batch by batch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mien.datasets.samples import Samples
+from mien.engine.recipe import Recipe, Views
+from mien.errors import DataError
+from mien.faces.crops import MEAN_POINTS, landmarks_of_crops
+from mien.faces.yunet import YuNet
+from mien.methods.task import Batch
+from mien.transforms.align import inverted, template_to_image, warp
+from mien.transforms.augment import degrade, jittered_crops
+from mien.types.media import Preprocess
+from mien.weights.store import load_weights
+
+CROP_DETECTION_THRESHOLD = 0.4
+"""Crops of faces are small and tight, so the detector may be less sure of them."""
+MARGIN = 0.25
+"""Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
+LUMA = torch.tensor([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A split in memory.
+
+    Attributes:
+        images: uint8 (N, C, H, W), C 1 or 3.
+        matrices: float32 (N, 2, 3), coordinates of the aligned crop in units of its side -> image pixels.
+        targets: float32 (N, K) shares of the classes; a row of zeros teaches nothing.
+        truth: int64 (N,) the class that is measured, -1 where there is none.
+        extras: further labels by name, (N, ...).
+        ids: the samples' names.
+        subjects: persons, or `None`.
+        found: bool (N,), where the detector found the face.
+        failures: what could not be used, and why.
+        sha256: of the samples.
+    """
+
+    images: Tensor
+    matrices: Tensor
+    targets: Tensor
+    truth: Tensor
+    ids: tuple[str, ...]
+    sha256: str
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    subjects: tuple[str, ...] | None = None
+    found: Tensor | None = None
+    failures: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -> Pictures:
+    """Read a split, find the faces, and keep what views need.
+
+    Pictures that all have one small size stay as they are; others are cut around the face with a margin.
+    Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
+    left out. A picture that cannot be read is left out. Both are named in `failures`.
+
+    Args:
+        samples: one split.
+        template: alignment template of the network.
+        size_px: side of its crops.
+        quiet: no progress bar.
+
+    Raises:
+        DataError: more than half of the pictures could not be used.
+    """
+    kept, images, failures = _read_all(samples, quiet)
+    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
+    if (
+        samples.framing == "crop"
+        and len({image.shape for image in images}) == 1
+        and images[0].shape[0] <= 160
+    ):
+        stack = np.stack(images)
+        points, found = _cached_points(stack, detector, quiet)
+        matrices = np.stack([template_to_image(template, face) for face in points])
+    else:
+        stack, matrices, found = _cut_out(images, samples.framing, detector, template, size_px)
+        if samples.framing == "photo":
+            failures += [f"{samples.ids[kept[row]]}: no face found" for row in np.flatnonzero(~found)]
+            kept = [index for index, seen in zip(kept, found, strict=True) if seen]
+            stack, matrices, found = stack[found], matrices[found], found[found]
+    if len(kept) * 2 < len(samples):
+        raise DataError(
+            f"expected to use most of {len(samples)} pictures, could use {len(kept)}. First: "
+            + "; ".join(failures[:3])
+        )
+    grey = stack.ndim == 3
+    tensor = torch.from_numpy(stack[:, None] if grey else np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
+    single = np.eye(len(samples.labels), dtype=np.float32)[samples.target] * (samples.target >= 0)[:, None]
+    targets = single if samples.soft is None else samples.soft
+    return Pictures(
+        images=tensor,
+        matrices=torch.from_numpy(matrices.astype(np.float32)),
+        targets=torch.from_numpy(targets[kept].astype(np.float32)),
+        truth=torch.from_numpy(samples.target[kept]),
+        ids=tuple(samples.ids[index] for index in kept),
+        sha256=samples.sha256,
+        extras={name: torch.from_numpy(np.asarray(values)[kept]) for name, values in samples.extras.items()},
+        subjects=None if samples.subjects is None else tuple(samples.subjects[index] for index in kept),
+        found=torch.from_numpy(found),
+        failures=tuple(failures),
+    )
+
+
+def _read_all(samples: Samples, quiet: bool) -> tuple[list[int], list[np.ndarray], list[str]]:
+    """Indices and pictures that could be read, and what could not."""
+    kept: list[int] = []
+    images: list[np.ndarray] = []
+    failures: list[str] = []
+    for index in tqdm(range(len(samples)), "reading", disable=quiet, unit="picture", leave=False):
+        try:
+            images.append(samples.read(index))
+            kept.append(index)
+        except DataError as error:
+            failures.append(str(error))
+    if not images:
+        raise DataError(
+            f"expected pictures to learn from, got none that can be read: {'; '.join(failures[:3])}"
+        )
+    colour = max(image.ndim for image in images)
+    return kept, [_with_axes(image, colour) for image in images], failures
+
+
+def _with_axes(image: np.ndarray, axes: int) -> np.ndarray:
+    """A grey picture as RGB where the others are RGB."""
+    return np.repeat(image[..., None], 3, 2) if image.ndim < axes else image
+
+
+def _cached_points(stack: np.ndarray, detector: YuNet, quiet: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`landmarks_of_crops`, remembered on disk: they depend on pixels and detector only, and take minutes."""
+    key = hashlib.sha256(np.ascontiguousarray(stack).tobytes() + load_weights("yunet").sha256.encode())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "points"
+    path = folder / f"{key.hexdigest()[:32]}.npz"
+    if path.is_file():
+        with np.load(path) as stored:
+            return stored["points"], stored["found"]
+    parts = [
+        landmarks_of_crops(stack[start : start + 512], detector)
+        for start in tqdm(range(0, len(stack), 512), "finding faces", disable=quiet, unit="x512", leave=False)
+    ]
+    points, found = (np.concatenate(part) for part in zip(*parts, strict=True))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
+        np.savez(half, points=points, found=found)
+        half.replace(path)
+    except OSError:
+        pass  # a cache that cannot be written only costs time
+    return points, found
+
+
+def _cut_out(
+    images: list[np.ndarray], framing: str, detector: YuNet, template: str, size_px: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), their one matrix (N, 2, 3), and found (N,)."""
+    side = round(size_px * (1 + 2 * MARGIN))
+    unit_to_cut = np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
+    cuts, found = [], []
+    for image in images:
+        colour = _with_axes(image, 3)
+        points, seen = points_of(colour, framing, detector)
+        to_image = template_to_image(template, points)
+        cut, _ = warp(colour, _after(unit_to_cut, inverted(to_image)), side)
+        cuts.append(cut if image.ndim == 3 else cut[..., 0])
+        found.append(seen)
+    return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1)), np.array(found)
+
+
+def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndarray, bool]:
+    """Five points (5, 2) of the face that a picture is about, and whether it was found.
+
+    In a "photo" that is the largest face; in a "crop" the one nearest the centre, and the mean places
+    where none is found.
+    """
+    height, width = image.shape[:2]
+    if framing == "photo":
+        faces = detector.detect([image])[0]
+        if not len(faces):
+            return MEAN_POINTS * [width, height], False
+        box = faces.box_xyxy_px
+        return faces.landmarks_xy_px[np.argmax((box[:, 2:] - box[:, :2]).prod(1))], True
+    side = max(height, width)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[:height, :width] = image
+    points, found = landmarks_of_crops(square[None], detector)
+    return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)
+
+
+def _after(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The (2, 3) matrix that applies `inner`, then `outer`."""
+    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
+    """RGB or grey crops in 0..255, (B, 3 or 1, S, S), as a network wants them: channels and normalisation."""
+    if preprocess.channel_order == "GREY" and crops.shape[1] == 3:
+        crops = (crops * LUMA.view(1, 3, 1, 1)).sum(1, keepdim=True)
+    elif preprocess.channel_order == "BGR":
+        crops = crops.flip(1)
+    mean = torch.tensor(preprocess.mean).view(1, -1, 1, 1)
+    std = torch.tensor(preprocess.std).view(1, -1, 1, 1)
+    return ((crops - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def epoch_order(pictures: Pictures, balanced: bool, seed: int, epoch: int) -> Tensor:
+    """Rows of an epoch: each picture that teaches once, or as many drawn with classes equally likely."""
+    random = torch.Generator().manual_seed(seed_of(seed, epoch))
+    teaching = torch.nonzero(pictures.targets.sum(1) > 0)[:, 0]
+    if not balanced:
+        return teaching[torch.randperm(len(teaching), generator=random)]
+    classes = pictures.targets[teaching].argmax(1)
+    weights = 1.0 / torch.bincount(classes)[classes]
+    return teaching[torch.multinomial(weights, len(teaching), replacement=True, generator=random)]
+
+
+def batches(
+    pictures: Pictures,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    epoch: int,
+    skip: int = 0,
+    rank: int = 0,
+    world: int = 1,
+) -> Iterator[Batch]:
+    """The batches of one epoch, from the `skip`-th on; of several processes, each gets its share of each.
+
+    Every batch is drawn from a seed of its own (seed, epoch, step, process), so that a run that was killed
+    goes on with the very same views.
+    """
+    order = epoch_order(pictures, recipe.targets.balanced, recipe.seed, epoch)
+    steps = steps_an_epoch(pictures, recipe)
+    weights = _class_weights(pictures) if recipe.targets.weighted else None
+    for step in range(skip, steps):
+        rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size][rank::world]
+        random = torch.Generator().manual_seed(seed_of(recipe.seed, epoch, step, rank))
+        crops = _views(pictures, rows, preprocess.size_px, recipe.views, random)
+        targets = _learned(pictures, rows, recipe)
+        if recipe.views.mixup > 0:
+            crops, targets = _mixed(crops, targets, recipe.views.mixup, random)
+        extras = {name: values[rows] for name, values in pictures.extras.items()}
+        yield Batch(network_input(crops, preprocess), targets, extras, weights)
+
+
+def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
+    """Whole batches in an epoch; at least one."""
+    return max(1, int((pictures.targets.sum(1) > 0).sum()) // recipe.batch_size)
+
+
+def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
+    """Jittered, partly degraded crops (B, 3, size, size) in 0..255."""
+    crops = jittered_crops(
+        pictures.images[rows],
+        pictures.matrices[rows],
+        size,
+        random,
+        rotate_rad=views.rotate_rad,
+        zoom=views.zoom,
+        shift=views.shift,
+        shear=views.shear,
+        mirror=views.mirror,
+    )
+    if views.degraded > 0:
+        some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
+        crops = torch.where(some, degrade(crops, random), crops)
+    return crops
+
+
+def _learned(pictures: Pictures, rows: Tensor, recipe: Recipe) -> Tensor:
+    """Targets (B, K) after hardening and smoothing."""
+    targets = pictures.targets[rows]
+    if not recipe.targets.soft:
+        single = pictures.truth[rows]
+        best = torch.where(single >= 0, single, targets.argmax(1))
+        targets = torch.nn.functional.one_hot(best, targets.shape[1]).float() * (
+            targets.sum(1, keepdim=True) > 0
+        )
+    spread = recipe.targets.smoothing
+    return targets * (1 - spread) + spread / targets.shape[1] if spread else targets
+
+
+def _mixed(crops: Tensor, targets: Tensor, alpha: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mixup: each face with another of the batch, one share a batch."""
+    seed = int(torch.randint(2**31, (1,), generator=random))
+    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    other = torch.randperm(len(crops), generator=random)
+    return share * crops + (1 - share) * crops[other], share * targets + (1 - share) * targets[other]
+
+
+def _class_weights(pictures: Pictures) -> Tensor:
+    """Inverse class frequencies; the most frequent class has 1, an absent one 0."""
+    counts = pictures.targets.sum(0)
+    return torch.where(counts > 0, counts.max() / counts.clamp(min=1e-9), torch.zeros(()))
+
+
+def seed_of(*parts: int) -> int:
+    """One seed from several numbers."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:7], "big")

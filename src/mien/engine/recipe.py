@@ -1,0 +1,274 @@
+"""A recipe is data: which network learns what, from which split, and how. No code, no inheritance.
+
+Each stands in a file of `mien.recipes` and is registered there; a variant is `dataclasses.replace`. From the
+command line single fields are set by name, typed and strictly: `--set optim.lr=1e-3`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mien.errors import OptionError, UnknownNameError
+from mien.registry import Registry
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How weights move.
+
+    Attributes:
+        name: "sgd", "adam" or "adamw".
+        lr: peak learning rate.
+        weight_decay: on weights of more than one axis only.
+        momentum, nesterov: of "sgd".
+        clip: largest global norm of the gradient, `None` for none.
+        accumulate: parts into which a batch is cut to save memory; the step is the same.
+        sam_rho: radius of SAM, 0 for plain steps (Foret et al., ICLR 2021).
+        sam_adaptive: scale the radius by the weights (Kwon et al., ICML 2021).
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = False
+    clip: float | None = 5.0
+    accumulate: int = 1
+    sam_rho: float = 0.0
+    sam_adaptive: bool = False
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves: a linear warm-up, then one of five ways.
+
+    Attributes:
+        name: "cosine", "constant", "step", "exponential" or "plateau".
+        warmup_epochs: length of the warm-up, may be a fraction.
+        floor: share of the peak at which "cosine" ends.
+        gamma: factor of "step", of "exponential" an epoch, and of "plateau".
+        every: epochs between two steps of "step".
+        patience: epochs without a better selection score before "plateau" acts.
+    """
+
+    name: str = "cosine"
+    warmup_epochs: float = 0.5
+    floor: float = 0.01
+    gamma: float = 0.1
+    every: int = 10
+    patience: int = 5
+
+
+@dataclass(frozen=True)
+class Views:
+    """How pictures vary while a network learns; see `mien.transforms.augment`.
+
+    Attributes:
+        mirror: half of the faces are mirrored.
+        rotate_rad, zoom, shift, shear: half widths of the jitter of the crop.
+        degraded: share of faces with another light, colour, resolution, noise, compression or a cover.
+        mixup: alpha of the Beta distribution of mixup, 0 for none (Zhang et al., ICLR 2018).
+    """
+
+    mirror: bool = True
+    rotate_rad: float = 0.2
+    zoom: float = 0.13
+    shift: float = 0.05
+    shear: float = 0.08
+    degraded: float = 0.0
+    mixup: float = 0.0
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is learned from the labels.
+
+    Attributes:
+        soft: learn the shares of votes where the data set has them, else the single label.
+        smoothing: share of each target that is spread over all classes.
+        balanced: draw classes equally often.
+        weighted: weigh classes by the inverse of their number, the most frequent class 1.
+    """
+
+    soft: bool = True
+    smoothing: float = 0.0
+    balanced: bool = False
+    weighted: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result of ours, with all that a number needs to travel.
+
+    Attributes:
+        metric, value, split: what was measured; `value` as a share, not in percent.
+        seed, epochs: of the run.
+        commit: of the code. model_sha256: of the exported file. data_sha256: of the split.
+        machine, date: where and when.
+    """
+
+    metric: str
+    value: float
+    split: str
+    seed: int
+    epochs: int
+    commit: str
+    model_sha256: str
+    data_sha256: str
+    machine: str
+    date: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Attributes:
+        name: registry name, `<method>_<data set>` and a variant.
+        method, options: network and the options of its builder.
+        protocol: name of the frozen protocol; "folder" for a folder of the user's own.
+        size_px: side of the crops, `None` for the method's own.
+        epochs, batch_size, seed: as they say.
+        optim, schedule, views, targets: see there.
+        ema: decay of the smoothed weights, which are then what is measured and kept; 0 for none.
+        precision: "float32" or "bfloat16" (autocast; weights stay float32).
+        patience: stop after so many epochs without a better selection score, `None` never.
+        start: "fresh", or "shipped" to start from the network that comes with mien (`mobile_expression`).
+        hold_statistics: batch norms keep their statistics, as is wise from a trained start.
+        source: paper and table that the figures are from.
+        sources: field name -> where its value comes from; a field that is not named was set by us.
+        measured: results of ours.
+    """
+
+    name: str
+    method: str
+    protocol: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size_px: int | None = None
+    epochs: int = 20
+    batch_size: int = 64
+    seed: int = 20261121
+    optim: Optim = field(default_factory=Optim)
+    schedule: Schedule = field(default_factory=Schedule)
+    views: Views = field(default_factory=Views)
+    targets: Targets = field(default_factory=Targets)
+    ema: float = 0.0
+    precision: str = "float32"
+    patience: int | None = None
+    start: str = "fresh"
+    hold_statistics: bool = False
+    source: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
+
+    def __post_init__(self) -> None:
+        _one_of("optim.name", self.optim.name, ("sgd", "adam", "adamw"))
+        _one_of("schedule.name", self.schedule.name, ("cosine", "constant", "step", "exponential", "plateau"))
+        _one_of("precision", self.precision, ("float32", "bfloat16"))
+        _one_of("start", self.start, ("fresh", "shipped"))
+        for name, value in (
+            ("epochs", self.epochs),
+            ("batch_size", self.batch_size),
+            ("optim.accumulate", self.optim.accumulate),
+        ):
+            if value < 1:
+                raise OptionError(f"expected {name} of at least 1, got {value}")
+        if not 0 <= self.ema < 1:
+            raise OptionError(f"expected ema from 0 to under 1, got {self.ema}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved recipe for JSON, without results."""
+        stored = dataclasses.asdict(dataclasses.replace(self, measured=()))
+        del stored["measured"]
+        return stored
+
+
+RECIPES: Registry[Recipe] = Registry("recipe", "mien.recipes")
+
+
+def register(*recipes: Recipe) -> None:
+    """Register recipes under their names."""
+    for recipe in recipes:
+        RECIPES.add(recipe.name, recipe)
+
+
+def recipe_from(stored: Mapping[str, Any]) -> Recipe:
+    """The recipe that `Recipe.to_dict` stored."""
+    parts = {"optim": Optim, "schedule": Schedule, "views": Views, "targets": Targets}
+    values = {name: parts[name](**value) if name in parts else value for name, value in stored.items()}
+    return Recipe(**values)
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """A recipe with some fields set: `override(recipe, ["optim.lr=1e-3", "epochs=5"])`.
+
+    Raises:
+        OptionError: an assignment is not NAME=VALUE, or the value does not fit the field's type.
+        UnknownNameError: there is no such field; the closest one is named.
+    """
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise OptionError(f"expected NAME=VALUE, such as optim.lr=1e-3, got {assignment!r}")
+        recipe = _with(recipe, name.strip().split("."), text.strip(), name.strip())
+    return recipe
+
+
+def _with(part: Any, path: list[str], text: str, whole: str) -> Any:
+    """A copy of a dataclass with the field at `path` read from text."""
+    known = {item.name for item in dataclasses.fields(part)}
+    if isinstance(part, Recipe):
+        known -= {"name", "source", "sources", "measured"}
+    if path[0] not in known:
+        raise UnknownNameError("field of a recipe", path[0], known)
+    value = getattr(part, path[0])
+    if path[0] == "options":
+        changed: Any = {**value, ".".join(path[1:]): _literal(text)}
+    elif dataclasses.is_dataclass(value):
+        if len(path) == 1:
+            raise OptionError(
+                f"expected a field of {whole!r}, such as {whole}.{dataclasses.fields(value)[0].name}"
+            )
+        changed = _with(value, path[1:], text, whole)
+    elif len(path) > 1:
+        raise OptionError(f"expected {path[0]!r} to be set whole, got {whole!r}")
+    else:
+        changed = _read(text, typing.get_type_hints(type(part))[path[0]], whole)
+    return dataclasses.replace(part, **{path[0]: changed})
+
+
+def _read(text: str, kind: Any, name: str) -> Any:
+    """A value of a field's type from text."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in kinds and text.lower() in ("none", "null"):
+        return None
+    wanted = next(item for item in kinds if item is not type(None))
+    try:
+        if wanted is bool:
+            return {"true": True, "false": False}[text.lower()]
+        return wanted(text)
+    except (KeyError, ValueError, TypeError):
+        example = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+            wanted, wanted.__name__
+        )
+        raise OptionError(f"expected {example} for {name!r}, got {text!r}") from None
+
+
+def _literal(text: str) -> Any:
+    """An option of a method's builder: a number, a truth value, or the text."""
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise OptionError(f"expected {name} to be one of {', '.join(known)}, got {value!r}")

@@ -1,0 +1,411 @@
+"""The training loop: one for every method. Stops and goes on, bit for bit on a CPU.
+
+A run's folder holds `last/` (to go on from), `best/` (the epoch with the best selection score), `log.jsonl`
+(one line an epoch), `curves.csv` and `curves.png`. The split that is reported is never read here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import Protocol, load_protocol
+from mien.engine.checkpoint import (
+    code_version,
+    has_checkpoint,
+    load_checkpoint,
+    load_network,
+    load_optimiser,
+    optimiser_tensors,
+    part,
+    save_checkpoint,
+)
+from mien.engine.curves import write_curves
+from mien.engine.distributed import Group, process_group
+from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
+from mien.engine.pictures import Pictures, batches, network_input, prepare, seed_of, steps_an_epoch
+from mien.engine.recipe import Recipe
+from mien.errors import CheckpointError, DataError, OptionError, TrainingError
+from mien.methods.method import METHODS, Method, create, reset_head
+from mien.methods.task import Batch, Task
+from mien.metrics.classification import accuracy, confusion, f1_scores, uar
+from mien.transforms.augment import jittered_crops
+from mien.types.media import Preprocess
+
+SAVE_EVERY_S = 300.0
+"""Seconds between two checkpoints inside an epoch."""
+
+
+def train(
+    recipe: Recipe,
+    root: str | Path,
+    out: str | Path,
+    *,
+    protocol: Protocol | None = None,
+    device: str = "auto",
+    compiled: bool = False,
+    check: bool = True,
+    quiet: bool = False,
+) -> Path:
+    """Run a recipe, or go on with it where `out` holds a checkpoint.
+
+    Args:
+        recipe: what to do.
+        root: folder of the data set.
+        out: folder of the run.
+        protocol: for a folder of the user's own; else the recipe names one.
+        device: "auto", "cpu" or "cuda".
+        compiled: run the network through `torch.compile`: faster after a minute, other rounding.
+        check: hold the data to the protocol's frozen counts.
+        quiet: no progress bars.
+
+    Returns:
+        the folder of the run; `best/` in it is what `mien export` takes.
+
+    Raises:
+        DataNotFoundError, DataError: the data are not there or not as frozen.
+        CheckpointError: `out` holds another run, or cannot be written.
+        TrainingError: the loss is no longer a number.
+    """
+    protocol = protocol or load_protocol(recipe.protocol)
+    preprocess = preprocess_of(recipe)
+    with process_group(device) as group:
+        quiet = quiet or not group.leads
+        source = DATASETS[protocol.dataset]
+        parts = [
+            prepare(
+                source.samples(root, protocol, split, check=check),
+                preprocess.template,
+                preprocess.size_px,
+                quiet,
+            )
+            for split in (protocol.train, protocol.select)
+        ]
+        run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled=compiled, quiet=quiet)
+        run.go()
+    return Path(out)
+
+
+def preprocess_of(recipe: Recipe) -> Preprocess:
+    """The method's crop, at the recipe's size."""
+    preprocess = METHODS[recipe.method].preprocess
+    return dataclasses.replace(preprocess, size_px=recipe.size_px) if recipe.size_px else preprocess
+
+
+def build(recipe: Recipe, classes: int) -> nn.Module:
+    """The recipe's network with its start."""
+    network = create(recipe.method, classes, **recipe.options)
+    if recipe.start == "shipped":
+        from mien.methods.static.mobile_expression import MobileExpression, load_shipped
+
+        if not isinstance(network, MobileExpression):
+            raise OptionError(
+                f"expected method 'mobile_expression' for start 'shipped', got {recipe.method!r}"
+            )
+        load_shipped(network)
+        reset_head(network, classes)
+    return network
+
+
+@torch.no_grad()
+def predict(
+    task: Task, pictures: Pictures, preprocess: Preprocess, device: torch.device | None = None
+) -> Tensor:
+    """Logits (N, K) of the plain aligned crops, one view, on the CPU."""
+    task.network.eval()
+    logits = []
+    for images, matrices in zip(pictures.images.split(128), pictures.matrices.split(128), strict=True):
+        crops = network_input(jittered_crops(images, matrices, preprocess.size_px, None), preprocess)
+        logits.append(task.logits(crops.to(device or "cpu")).float().cpu())
+    return torch.cat(logits)
+
+
+class Run:
+    """One run: network, optimiser and files.
+
+    Args:
+        recipe: what to do.
+        protocol: whose metric selects the epoch.
+        train, select: the two splits.
+        out: folder of the run.
+        group: this process among the others.
+        compiled, quiet: see `train`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        protocol: Protocol,
+        train: Pictures,
+        select: Pictures,
+        out: Path,
+        group: Group | None = None,
+        compiled: bool = False,
+        quiet: bool = True,
+    ) -> None:
+        self.recipe, self.protocol, self.out, self.quiet = recipe, protocol, out, quiet
+        self.group = group or Group()
+        self.method: Method = METHODS[recipe.method]
+        self.preprocess = preprocess_of(recipe)
+        self.pictures, self.held_out = train, select
+        for pictures, kind in ((train.targets.sum(1) > 0, "learn from"), (select.truth >= 0, "select by")):
+            if not pictures.any():
+                raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
+        torch.manual_seed(recipe.seed)
+        network = build(recipe, len(protocol.labels)).to(self.group.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.task = self.method.task(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
+        self.optim = optimiser(network, recipe.optim)
+        rho = recipe.optim.sam_rho
+        self.sam = Sam(self.trained, rho, recipe.optim.sam_adaptive) if rho > 0 else None
+        self.smoothed = None
+        if recipe.ema > 0:
+            average = torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.ema)
+            self.smoothed = torch.optim.swa_utils.AveragedModel(
+                network, multi_avg_fn=average, use_buffers=True
+            )
+        self.state: dict[str, Any] = {
+            "epoch": 0,
+            "done": 0,
+            "loss_sum": 0.0,
+            "best": -1.0,
+            "since_best": 0,
+            "drops": 0,
+            "stopped": False,
+        }
+        self.steps = steps_an_epoch(train, recipe)
+
+    @property
+    def measured(self) -> nn.Module:
+        """The network that is measured and kept: the smoothed one where there is one."""
+        return self.smoothed.module if self.smoothed is not None else self.network
+
+    def go(self) -> None:
+        """Train to the end, from wherever the run stands."""
+        self._resume()
+        while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
+            started = time.time()
+            steps_done = self.state["done"]
+            loss = self._epoch()
+            seconds = time.time() - started
+            self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+
+    def _epoch(self) -> float:
+        """The rest of the present epoch; gives the mean loss."""
+        state, epoch = self.state, self.state["epoch"]
+        self.network.train()
+        if self.recipe.hold_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        bar = tqdm(
+            total=self.steps, initial=state["done"], disable=self.quiet, leave=False, unit="batch",
+            desc=f"epoch {epoch + 1}/{self.recipe.epochs}",
+        )  # fmt: skip
+        saved = time.time()
+        with bar:
+            views = batches(
+                self.pictures,
+                self.recipe,
+                self.preprocess,
+                epoch,
+                state["done"],
+                self.group.rank,
+                self.group.world,
+            )
+            for batch in views:
+                state["loss_sum"] += self.step(batch)
+                state["done"] += 1
+                bar.update()
+                bar.set_postfix(loss=f"{state['loss_sum'] / state['done']:.3f}", refresh=False)
+                if self.group.leads and time.time() - saved > SAVE_EVERY_S:
+                    self._save_last()
+                    saved = time.time()
+        return state["loss_sum"] / state["done"]
+
+    def step(self, batch: Batch) -> float:
+        """One step of the optimiser on one batch; gives the loss before it."""
+        state, recipe = self.state, self.recipe
+        rate = learning_rate(
+            recipe.schedule, recipe.optim.lr, state["epoch"] * self.steps + state["done"], self.steps,
+            recipe.epochs, state["drops"],
+        )  # fmt: skip
+        for settings in self.optim.param_groups:
+            settings["lr"] = rate
+        # Dropout draws from a seed of the step, so that a run that goes on draws the same.
+        torch.manual_seed(seed_of(recipe.seed, state["epoch"], state["done"], self.group.rank))
+        loss = self.gradients(batch)
+        if self.sam is not None and np.isfinite(loss):
+            self.sam.perturb()
+            with held_statistics(self.network):
+                self.gradients(batch)
+            self.sam.restore()
+        norm = nn.utils.clip_grad_norm_(self.trained, recipe.optim.clip or float("inf"))
+        if not (np.isfinite(loss) and torch.isfinite(norm)):
+            raise TrainingError(
+                f"expected a finite loss, got {loss} with a gradient of norm {float(norm):g} in epoch "
+                f"{state['epoch'] + 1}, step {state['done'] + 1}, at a learning rate of {rate:.2g}. The last "
+                "checkpoint is whole; lower optim.lr, or set optim.clip or a longer schedule.warmup_epochs."
+            )
+        self.optim.step()
+        self.optim.zero_grad(set_to_none=True)
+        if self.smoothed is not None:
+            self.smoothed.update_parameters(self.network)
+        return loss
+
+    def gradients(self, batch: Batch) -> float:
+        """Add up the gradients of a batch, part by part, over all processes; gives this process's loss."""
+        device = self.group.device
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+        total = 0.0
+        for piece in _pieces(batch, self.recipe.optim.accumulate, device):
+            share = len(piece.images) / len(batch.images)
+            with autocast:
+                loss = self.task.loss(piece) * share
+            loss.backward()
+            total += float(loss.detach())
+        self.group.average_gradients(self.trained)
+        return total
+
+    def selection(self) -> tuple[float, float]:
+        """The protocol's metric on the selection split, and the mean negative log-likelihood."""
+        logits = predict(self.method.task(self.measured), self.held_out, self.preprocess, self.group.device)
+        kept = self.held_out.truth >= 0
+        truth = self.held_out.truth[kept]
+        counts = confusion(truth.numpy(), logits[kept].argmax(1).numpy(), logits.shape[1])
+        score = {
+            "accuracy": accuracy(counts), "uar": uar(counts), "macro_f1": float(f1_scores(counts).mean())
+        }[self.protocol.metric]  # fmt: skip
+        return score, functional.cross_entropy(logits[kept], truth).item()
+
+    def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
+        """Measure, write, and decide whether to go on; the first process decides for all."""
+        state, recipe = self.state, self.recipe
+        score, nll = self.selection() if self.group.leads else (0.0, 0.0)
+        score, nll = self.group.tell((score, nll))
+        better = score > state["best"]
+        state["since_best"] = 0 if better else state["since_best"] + 1
+        state["best"] = max(score, state["best"])
+        if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
+            state["drops"], state["since_best"] = state["drops"] + 1, 0
+        line = {
+            "epoch": state["epoch"], "loss": round(loss, 5), "lr": self.optim.param_groups[0]["lr"],
+            "metric": self.protocol.metric, "select_score": round(score, 5), "select_nll": round(nll, 5),
+            "seconds": round(seconds, 1), "pictures_per_s": round(pictures / max(seconds, 1e-9), 1),
+        }  # fmt: skip
+        state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0)
+        state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
+        if self.group.leads:
+            if better:
+                facts = {**self.facts(), "epoch": line["epoch"], "select_score": score}
+                save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
+            self._save_last()
+            self._log(line)
+            write_curves(self.out)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        with (self.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+        if not self.quiet:
+            tqdm.write(
+                f"epoch {line['epoch'] + 1}/{self.recipe.epochs}  loss {line['loss']:.4f}  "
+                f"{line['metric']} on {self.protocol.select} {line['select_score']:.4f}  "
+                f"NLL {line['select_nll']:.4f}  {line['pictures_per_s']:.0f} pictures/s"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """What travels with the weights."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "labels": list(self.protocol.labels),
+            "protocol": self.protocol.name,
+            "preprocess": dataclasses.asdict(self.preprocess),
+            "data": {
+                self.protocol.train: self.pictures.sha256,
+                self.protocol.select: self.held_out.sha256,
+            },
+            "pictures": {"train": len(self.pictures), "select": len(self.held_out)},
+            "failures": list(self.pictures.failures[:100]),
+            "commit": code_version(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {self.group.device.type}",
+            "torch": torch.__version__,
+            "processes": self.group.world,
+        }
+
+    def _save_last(self) -> None:
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self.smoothed is not None:
+            tensors |= {f"smoothed.{name}": value for name, value in self.smoothed.state_dict().items()}
+        tensors |= optimiser_tensors(self.optim)
+        save_checkpoint(self.out / "last", tensors, {**self.facts(), "state": self.state})
+
+    def _resume(self) -> None:
+        """Take up `last/` where there is one; it must be of the same recipe and data."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        if has_checkpoint(self.out / "last"):
+            tensors, facts = load_checkpoint(self.out / "last")
+            self._same(facts)
+            load_network(self.network, part(tensors, "network."), str(self.out / "last"))
+            if self.smoothed is not None:
+                self.smoothed.load_state_dict(part(tensors, "smoothed."))
+            load_optimiser(self.optim, tensors)
+            self.state = facts["state"]
+            with contextlib.suppress(OSError):
+                self._cut_log()
+        self.group.share(self.network)
+
+    def _same(self, facts: dict[str, Any]) -> None:
+        """Refuse to go on with another recipe, other labels or other data; more epochs are allowed."""
+        mine = self.facts()
+        for name in ("recipe", "labels", "data"):
+            stored, own = facts[name], json.loads(json.dumps(mine[name]))
+            if name == "recipe":
+                stored, own = ({**value, "epochs": 0} for value in (stored, own))
+            if stored != own:
+                changed = (
+                    [key for key in own if own.get(key) != stored.get(key)] if isinstance(own, dict) else []
+                )
+                raise CheckpointError(
+                    f"expected to go on with the run in {self.out}, got another {name} "
+                    f"({', '.join(changed) or 'order'}). Choose another --out, or remove the folder."
+                )
+
+    def _cut_log(self) -> None:
+        """Drop lines of epochs that the checkpoint does not know, as after a kill between the two writes."""
+        path = self.out / "log.jsonl"
+        if path.is_file():
+            lines = [
+                line
+                for line in path.read_text().splitlines()
+                if json.loads(line)["epoch"] < self.state["epoch"]
+            ]
+            path.write_text("".join(line + "\n" for line in lines))
+
+
+def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
+    """A batch in so many parts, on the device."""
+    rows = torch.arange(len(batch.images)).chunk(min(parts, len(batch.images)))
+    weights = None if batch.class_weights is None else batch.class_weights.to(device)
+    return [
+        Batch(
+            batch.images[some].to(device),
+            batch.targets[some].to(device),
+            {name: values[some].to(device) for name, values in batch.extras.items()},
+            weights,
+        )
+        for some in rows
+    ]

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mien.engine import checkpoint
+from mien.engine.checkpoint import load_checkpoint, load_network, part
+from mien.engine.curves import read_log
+from mien.engine.pictures import Pictures, batches, epoch_order
+from mien.engine.recipe import override
+from mien.engine.train import Run
+from mien.errors import CheckpointError, DataError, TrainingError
+from mien.methods.method import create
+
+MakeRun = Callable[..., Run]
+
+
+class KilledError(Exception):
+    """Stands for the kill of a process."""
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in run.measured.state_dict().items()}
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_it_learns_and_leaves_its_files(make_run: MakeRun) -> None:
+    run = make_run(settings=["epochs=4"])
+    run.go()
+    log = read_log(run.out)
+    assert [line["epoch"] for line in log] == [0, 1, 2, 3]
+    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+    assert {path.name for path in run.out.iterdir()} == {
+        "last", "best", "log.jsonl", "curves.csv", "curves.png"
+    }  # fmt: skip
+    tensors, facts = load_checkpoint(run.out / "best")
+    assert facts["labels"] == ["neutral", "happy", "sad"]
+    assert facts["select_score"] == max(line["select_score"] for line in log) or facts[
+        "select_score"
+    ] == pytest.approx(max(line["select_score"] for line in log), abs=1e-4)
+    load_network(create("mobile_expression", 3), tensors, "best")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["ema=0.9", "optim.sam_rho=0.05", "views.mixup=0.4"],
+        ["optim.name=sgd", "optim.accumulate=3", "targets.balanced=true", "targets.smoothing=0.1"],
+    ],
+    ids=["plain", "ema-sam-mixup", "sgd-accumulate-balanced"],
+)
+def test_a_killed_run_goes_on_bit_for_bit(
+    make_run: MakeRun, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_run("whole", settings)
+    whole.go()
+
+    monkeypatch.setattr("mien.engine.train.SAVE_EVERY_S", 0.0)
+    killed = make_run("killed", settings)
+    plain_step, taken = killed.step, []
+
+    def step(batch: object) -> float:
+        if len(taken) == 6:  # in the middle of the second epoch of four batches
+            raise KilledError
+        taken.append(1)
+        return plain_step(batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(killed, "step", step)
+    with pytest.raises(KilledError):
+        killed.go()
+    again = make_run("killed", settings)
+    again.go()
+    assert same(weights(whole), weights(again))
+    one, other = (
+        [{**line, "seconds": 0, "pictures_per_s": 0} for line in read_log(run.out)] for run in (whole, again)
+    )
+    assert one == other
+
+
+def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:
+    """Without batch statistics, which a part would take from fewer pictures."""
+    settings = ["hold_statistics=true", "options.dropout=0", "epochs=1", "optim.name=sgd"]
+    whole, parted = make_run("a", settings), make_run("b", [*settings, "optim.accumulate=4"])
+    whole.go()
+    parted.go()
+    for one, other in zip(weights(whole).values(), weights(parted).values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_another_recipe_or_other_data_are_not_gone_on_with(make_run: MakeRun) -> None:
+    make_run(settings=["epochs=1"]).go()
+    with pytest.raises(CheckpointError, match=r"got another recipe \(seed\)\. Choose another --out"):
+        make_run(settings=["epochs=1", "seed=3"]).go()
+    longer = make_run(settings=["epochs=2"])
+    longer.go()
+    assert longer.state["epoch"] == 2
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_loses_nothing(make_run: MakeRun) -> None:
+    make_run(settings=["epochs=1"]).go()
+    before = load_checkpoint(make_run().out / "last")[0]
+    run = make_run(settings=["epochs=2"])
+    run.network.head.weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"expected a finite loss, got nan .* lower optim\.lr"):
+        run.step(next(iter(batches(run.pictures, run.recipe, run.preprocess, 0))))
+    assert same(before, load_checkpoint(run.out / "last")[0])
+
+
+def test_a_full_disk_is_said_and_the_old_checkpoint_stays(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(settings=["epochs=1"])
+    run.go()
+    before = load_checkpoint(run.out / "last")[0]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*checkpoint before it is whole"):
+        make_run(settings=["epochs=2"]).go()
+    assert same(before, load_checkpoint(run.out / "last")[0])
+    assert not (run.out / "last.tmp").exists()
+
+
+def test_a_checkpoint_of_another_method_or_of_fewer_classes_is_refused(make_run: MakeRun) -> None:
+    run = make_run(settings=["epochs=1"])
+    run.go()
+    tensors, _ = load_checkpoint(run.out / "best")
+    with pytest.raises(CheckpointError, match=r"head\.weight of shape \(8, 1024\).*got \(3, 1024\).*classes"):
+        load_network(create("mobile_expression", 8), tensors, "best")
+    with pytest.raises(CheckpointError, match="got those of another method: 2 are missing"):
+        load_network(torch.nn.Linear(3, 3), tensors, "best")
+
+
+def test_a_damaged_checkpoint_is_said(make_run: MakeRun) -> None:
+    run = make_run(settings=["epochs=1"])
+    run.go()
+    state = run.out / "last" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="expected a whole checkpoint"):
+        make_run(settings=["epochs=2"]).go()
+
+
+def test_early_stopping_looks_at_the_selection_split_only(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.6, 0.6, 0.55, 0.9])
+    monkeypatch.setattr(Run, "selection", lambda self: (next(scores), 1.0))
+    run = make_run(settings=["epochs=9", "patience=2"])
+    run.go()
+    assert [line["select_score"] for line in read_log(run.out)] == [0.5, 0.6, 0.6, 0.55]
+    assert load_checkpoint(run.out / "best")[1]["epoch"] == 1
+
+
+def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience 5: the sixth epoch without a better score acts, so the seventh after the best is slower."""
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
+    run = make_run(settings=settings)
+    run.go()
+    assert run.state["drops"] == 1 and run.state["since_best"] == 2
+
+
+def test_balanced_order_draws_classes_equally(make_run: MakeRun) -> None:
+    run = make_run()
+    rare = torch.zeros_like(run.pictures.targets)
+    rare[:, 0] = 1
+    rare[:3] = torch.tensor([0.0, 1.0, 0.0])
+    pictures = replace(run.pictures, targets=rare)
+    drawn = torch.cat([rare[epoch_order(pictures, True, 0, epoch)].argmax(1) for epoch in range(40)])
+    assert (drawn == 1).float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert sorted(epoch_order(pictures, False, 0, 0).tolist()) == list(range(33))
+
+
+def test_smoothing_and_hard_targets(make_run: MakeRun) -> None:
+    run = make_run(settings=["targets.smoothing=0.3"])
+    batch = next(iter(batches(run.pictures, run.recipe, run.preprocess, 0)))
+    assert batch.targets.max().item() == pytest.approx(0.8) and batch.targets.min().item() == pytest.approx(
+        0.1
+    )
+    soft = replace(run.pictures, targets=torch.full((33, 3), 1 / 3))
+    hard = override(run.recipe, ["targets.soft=false", "targets.smoothing=0"])
+    assert set(next(iter(batches(soft, hard, run.preprocess, 0))).targets.unique().tolist()) == {0.0, 1.0}
+
+
+TWO = """
+import sys
+from pathlib import Path
+import torch
+sys.path.insert(0, sys.argv[2])
+torch.set_num_threads(1)
+from conftest import LABELS, drawn_pictures
+from mien.datasets.protocol import Protocol
+from mien.engine.distributed import process_group
+from mien.engine.pictures import Pictures, batches
+from mien.engine.recipe import Recipe, override
+from mien.engine.train import Run
+from safetensors.torch import save_file
+
+protocol = Protocol("drawn", "drawn", LABELS, "train", "select", "test", "accuracy", 1, "single", False, {}, "")
+recipe = override(Recipe("drawn", "mobile_expression", "drawn", size_px=32, batch_size=8), [
+    "hold_statistics=true", "options.dropout=0", "views.mirror=false", "views.rotate_rad=0", "views.zoom=0",
+    "views.shift=0", "views.shear=0"])
+with process_group("cpu") as group:
+    run = Run(recipe, protocol, drawn_pictures(33, 0), drawn_pictures(12, 1), Path(sys.argv[1]), group)
+    run.group.share(run.network)
+    run.network.eval()
+    batch = next(iter(batches(run.pictures, recipe, run.preprocess, 0, 0, group.rank, group.world)))
+    run.gradients(batch)
+    if group.leads:
+        save_file({n: p.grad.clone().contiguous() for n, p in run.network.named_parameters()}, sys.argv[1] + ".safetensors")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for count in (1, 2):
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
+            str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
+    one, two = (load_file(tmp_path / f"run{count}.safetensors") for count in (1, 2))
+    assert max(float(gradient.abs().max()) for gradient in one.values()) > 1e-3
+    for name, gradient in one.items():
+        torch.testing.assert_close(gradient, two[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_pictures_without_any_label_are_refused(
+    make_run: MakeRun, pictures: tuple[Pictures, Pictures]
+) -> None:
+    empty = replace(pictures[0], targets=torch.zeros(33, 3))
+    whole = make_run()
+    with pytest.raises(DataError, match="expected pictures with a class to learn from, got none of 33"):
+        Run(whole.recipe, whole.protocol, empty, pictures[1], whole.out)
+
+
+def test_the_log_is_json(make_run: MakeRun) -> None:
+    run = make_run(settings=["epochs=1"])
+    run.go()
+    line = json.loads((run.out / "log.jsonl").read_text())
+    assert line["metric"] == "accuracy" and 0 <= line["select_score"] <= 1 and line["lr"] > 0
+    assert part({"network.a": torch.ones(1), "b": torch.ones(1)}, "network.").keys() == {"a"}
