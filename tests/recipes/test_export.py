@@ -9,8 +9,10 @@ torch = pytest.importorskip("torch", reason="recipes need torch: pip install 'mi
 pytest.importorskip("onnx", reason="recipes need onnx: pip install 'mien[train]'")
 
 from mien.labels.expressions import EXPRESSIONS  # noqa: E402
+from mien.methods.onnx import store_as_float16, to_onnx  # noqa: E402
 from mien.methods.runner import ExpressionRunner  # noqa: E402
 from mien.methods.static.mobile_expression import MobileExpression  # noqa: E402
+from mien.methods.task import Task  # noqa: E402
 from mien.recipes import export_expression as export  # noqa: E402
 from mien.recipes.expression import ExpressionRecipe, batches, learning_rate, normalise  # noqa: E402
 from mien.recipes.expression import Pictures as TrainingPictures  # noqa: E402
@@ -35,7 +37,7 @@ def test_the_folded_network_computes_the_same_and_the_first_stays(network) -> No
     x = torch.randn(3, 3, 48, 48, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         before = network(x)
-        folded = export.folded_for_inference(network)
+        folded = network.for_inference()
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
         assert torch.allclose(folded(x), before, atol=1e-3)
         assert torch.equal(network(x), before)
@@ -45,7 +47,8 @@ def test_the_folded_network_computes_the_same_and_the_first_stays(network) -> No
 @pytest.mark.slow
 def test_the_exported_file_computes_the_same_with_its_contract(network) -> None:
     stored = export.contract(48, "mien_face_v1", {"temperature": 1.0, "threshold": 0.5}, {})
-    weights = read_contract("x", export.with_contract(export.to_onnx(network, 48), stored))
+    model = store_as_float16(to_onnx(Task(network), torch.zeros(2, 3, 48, 48)))
+    weights = read_contract("x", export.with_contract(model, stored))
     assert weights.labels == EXPRESSIONS
     crops = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), np.uint8)
     with torch.no_grad():

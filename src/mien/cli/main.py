@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
+from mien.cli import training
 from mien.errors import MienError, OptionError
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_ALL_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "demo", help="analyse the pictures that come with mien", epilog="Needs no files and opens nothing."
     )
     _output_options(demo)
+    training.add_verbs(verbs)
     return root
 
 
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.every, options.model, options.threads = None, "expression", 0
         options.min_face_px, options.detection_threshold = 24.0, 0.7
     try:
-        return _analyze(options)
+        return training.run(options) if options.verb in training.VERBS else _analyze(options)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
         return EXIT_USAGE

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,16 +14,13 @@ from tqdm import tqdm
 from mien.datasets.samples import Samples
 from mien.engine.recipe import Recipe, Views
 from mien.errors import DataError
-from mien.faces.crops import MEAN_POINTS, landmarks_of_crops
+from mien.faces.crops import crop_detector, points_of, remembered_landmarks
 from mien.faces.yunet import YuNet
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
 from mien.transforms.augment import degrade, jittered_crops
 from mien.types.media import Preprocess
-from mien.weights.store import load_weights
 
-CROP_DETECTION_THRESHOLD = 0.4
-"""Crops of faces are small and tight, so the detector may be less sure of them."""
 MARGIN = 0.25
 """Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
 LUMA = torch.tensor([0.299, 0.587, 0.114])
@@ -80,14 +75,14 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         DataError: more than half of the pictures could not be used.
     """
     kept, images, failures = _read_all(samples, quiet)
-    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
+    detector = crop_detector()
     if (
         samples.framing == "crop"
         and len({image.shape for image in images}) == 1
         and images[0].shape[0] <= 160
     ):
         stack = np.stack(images)
-        points, found = _cached_points(stack, detector, quiet)
+        points, found = remembered_landmarks(stack, detector, quiet)
         matrices = np.stack([template_to_image(template, face) for face in points])
     else:
         stack, matrices, found = _cut_out(images, samples.framing, detector, template, size_px)
@@ -142,29 +137,6 @@ def _with_axes(image: np.ndarray, axes: int) -> np.ndarray:
     return np.repeat(image[..., None], 3, 2) if image.ndim < axes else image
 
 
-def _cached_points(stack: np.ndarray, detector: YuNet, quiet: bool) -> tuple[np.ndarray, np.ndarray]:
-    """`landmarks_of_crops`, remembered on disk: they depend on pixels and detector only, and take minutes."""
-    key = hashlib.sha256(np.ascontiguousarray(stack).tobytes() + load_weights("yunet").sha256.encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "points"
-    path = folder / f"{key.hexdigest()[:32]}.npz"
-    if path.is_file():
-        with np.load(path) as stored:
-            return stored["points"], stored["found"]
-    parts = [
-        landmarks_of_crops(stack[start : start + 512], detector)
-        for start in tqdm(range(0, len(stack), 512), "finding faces", disable=quiet, unit="x512", leave=False)
-    ]
-    points, found = (np.concatenate(part) for part in zip(*parts, strict=True))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
-        np.savez(half, points=points, found=found)
-        half.replace(path)
-    except OSError:
-        pass  # a cache that cannot be written only costs time
-    return points, found
-
-
 def _cut_out(
     images: list[np.ndarray], framing: str, detector: YuNet, template: str, size_px: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,33 +145,13 @@ def _cut_out(
     unit_to_cut = np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
     cuts, found = [], []
     for image in images:
-        colour = _with_axes(image, 3)
+        colour = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
         points, seen = points_of(colour, framing, detector)
         to_image = template_to_image(template, points)
         cut, _ = warp(colour, _after(unit_to_cut, inverted(to_image)), side)
         cuts.append(cut if image.ndim == 3 else cut[..., 0])
         found.append(seen)
     return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1)), np.array(found)
-
-
-def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndarray, bool]:
-    """Five points (5, 2) of the face that a picture is about, and whether it was found.
-
-    In a "photo" that is the largest face; in a "crop" the one nearest the centre, and the mean places
-    where none is found.
-    """
-    height, width = image.shape[:2]
-    if framing == "photo":
-        faces = detector.detect([image])[0]
-        if not len(faces):
-            return MEAN_POINTS * [width, height], False
-        box = faces.box_xyxy_px
-        return faces.landmarks_xy_px[np.argmax((box[:, 2:] - box[:, :2]).prod(1))], True
-    side = max(height, width)
-    square = np.zeros((side, side, 3), np.uint8)
-    square[:height, :width] = image
-    points, found = landmarks_of_crops(square[None], detector)
-    return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)
 
 
 def _after(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from mien.datasets.dataset import DATASETS
+from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
+from mien.engine.calibration import calibrate
 from mien.engine.checkpoint import (
     code_version,
     has_checkpoint,
@@ -55,6 +56,7 @@ def train(
     out: str | Path,
     *,
     protocol: Protocol | None = None,
+    dataset: Dataset | None = None,
     device: str = "auto",
     compiled: bool = False,
     check: bool = True,
@@ -66,7 +68,7 @@ def train(
         recipe: what to do.
         root: folder of the data set.
         out: folder of the run.
-        protocol: for a folder of the user's own; else the recipe names one.
+        protocol, dataset: for a folder of the user's own; else the recipe names a protocol.
         device: "auto", "cpu" or "cuda".
         compiled: run the network through `torch.compile`: faster after a minute, other rounding.
         check: hold the data to the protocol's frozen counts.
@@ -84,7 +86,7 @@ def train(
     preprocess = preprocess_of(recipe)
     with process_group(device) as group:
         quiet = quiet or not group.leads
-        source = DATASETS[protocol.dataset]
+        source = dataset or DATASETS[protocol.dataset]
         parts = [
             prepare(
                 source.samples(root, protocol, split, check=check),
@@ -188,6 +190,7 @@ class Run:
             "stopped": False,
         }
         self.steps = steps_an_epoch(train, recipe)
+        self.calibration: dict[str, Any] = {}
 
     @property
     def measured(self) -> nn.Module:
@@ -282,7 +285,7 @@ class Run:
         return total
 
     def selection(self) -> tuple[float, float]:
-        """The protocol's metric on the selection split, and the mean negative log-likelihood."""
+        """The protocol's metric on the selection split, and the mean negative log-likelihood; also calibrates."""
         logits = predict(self.method.task(self.measured), self.held_out, self.preprocess, self.group.device)
         kept = self.held_out.truth >= 0
         truth = self.held_out.truth[kept]
@@ -290,6 +293,7 @@ class Run:
         score = {
             "accuracy": accuracy(counts), "uar": uar(counts), "macro_f1": float(f1_scores(counts).mean())
         }[self.protocol.metric]  # fmt: skip
+        self.calibration = calibrate(logits[kept].numpy(), truth.numpy(), self.protocol.select)
         return score, functional.cross_entropy(logits[kept], truth).item()
 
     def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
@@ -311,7 +315,9 @@ class Run:
         state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
         if self.group.leads:
             if better:
-                facts = {**self.facts(), "epoch": line["epoch"], "select_score": score}
+                facts = {
+                    **self.facts(), "epoch": line["epoch"], "select_score": score, "calibration": self.calibration
+                }  # fmt: skip
                 save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
             self._save_last()
             self._log(line)
@@ -333,6 +339,8 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "labels": list(self.protocol.labels),
             "protocol": self.protocol.name,
+            "dataset": self.protocol.dataset,
+            "metric": self.protocol.metric,
             "preprocess": dataclasses.asdict(self.preprocess),
             "data": {
                 self.protocol.train: self.pictures.sha256,

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
 import numpy as np
+from tqdm import tqdm
 
 from mien.faces.yunet import YuNet
+from mien.weights.store import load_weights
+
+CROP_DETECTION_THRESHOLD = 0.4
+"""Crops of faces are small and tight, so the detector may be less sure of them."""
 
 MEAN_POINTS = np.array(
     [[0.3072, 0.3564], [0.6832, 0.3590], [0.4863, 0.5640], [0.3473, 0.7442], [0.6509, 0.7465]], np.float32
@@ -43,3 +54,50 @@ def landmarks_of_crops(images: np.ndarray, detector: YuNet) -> tuple[np.ndarray,
                 best = np.argmax(faces.detection_score - away)
                 points[row], found[row] = faces.landmarks_xy_px[best] / 2 - margin, True
     return points, found
+
+
+def crop_detector(threads: int = 0) -> YuNet:
+    """The detector for pictures that are themselves face crops."""
+    return YuNet(load_weights("yunet"), threads, score_threshold=CROP_DETECTION_THRESHOLD)
+
+
+def remembered_landmarks(
+    stack: np.ndarray, detector: YuNet, quiet: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """`landmarks_of_crops`, remembered on disk: they depend on pixels and detector only, and take minutes."""
+    key = hashlib.sha256(np.ascontiguousarray(stack).tobytes() + load_weights("yunet").sha256.encode())
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "points"
+    path = folder / f"{key.hexdigest()[:32]}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
+        return stored["points"], stored["found"]
+    parts = [
+        landmarks_of_crops(stack[start : start + 512], detector)
+        for start in tqdm(range(0, len(stack), 512), "finding faces", disable=quiet, unit="x512", leave=False)
+    ]
+    points, found = (np.concatenate(part) for part in zip(*parts, strict=True))
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
+        folder.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
+        np.savez(half, points=points, found=found)
+        half.replace(path)
+    return points, found
+
+
+def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndarray, bool]:
+    """Five points (5, 2) of the face that a picture is about, and whether it was found.
+
+    In a "photo" that is the largest face; in a "crop" the one nearest the centre, and the mean places
+    where none is found.
+    """
+    height, width = image.shape[:2]
+    if framing == "photo":
+        faces = detector.detect([image])[0]
+        if not len(faces):
+            return MEAN_POINTS * [width, height], False
+        box = faces.box_xyxy_px
+        return faces.landmarks_xy_px[np.argmax((box[:, 2:] - box[:, :2]).prod(1))], True
+    side = max(height, width)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[:height, :width] = image
+    points, found = landmarks_of_crops(square[None], detector)
+    return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)

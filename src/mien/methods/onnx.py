@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -26,13 +27,17 @@ class _Logits(nn.Module):
 def to_onnx(task: Task, example: Tensor) -> Any:
     """An `onnx.ModelProto` from normalised faces (B, C, H, W) with a free batch to logits (B, K).
 
+    A network that has `for_inference`, which gives a copy with the same logits, is exported through it.
+
     Args:
         task: its network is put into evaluation mode.
         example: faces of the size that the graph is for, B at least 2.
     """
     import onnx
 
-    task.network.eval()
+    network = task.network.eval()
+    if hasattr(network, "for_inference"):
+        task = type(task)(network.for_inference())  # type: ignore[operator]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
@@ -47,3 +52,25 @@ def to_onnx(task: Task, example: Tensor) -> Any:
             verbose=False,
         )
         return onnx.load(path)
+
+
+def store_as_float16(model: Any) -> Any:
+    """Keep large float32 constants as float16 behind a Cast, which runtimes fold when they load."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < 256:
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:], model.graph.value_info[:]
+    model.graph.node.extend(nodes)
+    model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return model

@@ -12,6 +12,9 @@ from mien.transforms.align import inverted, template_to_image, warp
 from mien.types.scores import Scores
 from mien.weights.store import Weights, open_session
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Shares of red, green and blue in grey (ITU-R BT.601)."""
+
 
 class ExpressionRunner:
     """One expression network, its crop and its calibration.
@@ -29,9 +32,10 @@ class ExpressionRunner:
                 f"expected a network for expressions, got {weights.name!r} for {weights.task!r}. "
                 "Choose a model whose contract says task 'expression'."
             )
-        if weights.preprocess.channel_order not in ("RGB", "BGR"):
+        if weights.preprocess.channel_order not in ("RGB", "BGR", "GREY"):
             raise WeightsError(
-                f"expected channel_order RGB or BGR in the contract, got {weights.preprocess.channel_order!r}"
+                "expected channel_order RGB, BGR or GREY in the contract, "
+                f"got {weights.preprocess.channel_order!r}"
             )
         self.weights = weights
         self.preprocess = weights.preprocess
@@ -73,6 +77,8 @@ class ExpressionRunner:
             )
         if self.preprocess.channel_order == "BGR":
             crops = crops[..., ::-1]
+        elif self.preprocess.channel_order == "GREY":
+            crops = (crops @ LUMA)[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
         parts = [
             self.session.run(

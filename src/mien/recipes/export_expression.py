@@ -10,22 +10,21 @@ stored as float16 and computed in float32: half the bytes.
 from __future__ import annotations
 
 import argparse
-import copy
 import hashlib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from mien.datasets import ferplus
 from mien.evaluate.expression import evaluate_ferplus, logits_of_ferplus
 from mien.labels.expressions import EXPRESSIONS
+from mien.methods.onnx import store_as_float16, to_onnx
 from mien.methods.runner import ExpressionRunner
 from mien.methods.static.mobile_expression import MobileExpression
+from mien.methods.task import Task
 from mien.metrics.calibration import fit_temperature
 from mien.weights.store import read_contract, write_contract
 
@@ -33,79 +32,6 @@ CERTAIN_ACCURACY = 0.95
 """`uncertain` is set so that the other answers are right this often on the public test split."""
 BIAS_COST = 0.001
 """Accuracy on the public test split that the bias for rare classes may cost."""
-
-
-class SplitPReLU(nn.Module):
-    """PReLU as slope * x + (1 - slope) * relu(x): the same values.
-
-    ONNX Runtime keeps its blocked memory layout through these operators and leaves it for `PRelu`, which
-    makes the whole network more than twice as slow on one core.
-    """
-
-    slope: Tensor
-    rest: Tensor
-
-    def __init__(self, slope: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("slope", slope.detach().view(1, -1, 1, 1))
-        self.register_buffer("rest", 1 - slope.detach().view(1, -1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x * self.slope + torch.relu(x) * self.rest
-
-
-def folded_for_inference(network: MobileExpression) -> MobileExpression:
-    """A copy in evaluation mode: batch norms folded into the convolutions, PReLU split."""
-    folded = copy.deepcopy(network).eval()
-    for unit in folded.trunk.children():
-        unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)  # type: ignore[type-var, arg-type]
-        unit.norm = nn.Identity()
-        unit.act = SplitPReLU(unit.act.weight)  # type: ignore[arg-type, union-attr]
-    return folded
-
-
-def to_onnx(network: MobileExpression, size: int) -> Any:
-    """An `onnx.ModelProto` with a free batch and float16 storage."""
-    import onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        torch.onnx.export(
-            folded_for_inference(network),
-            (torch.zeros(2, 3, size, size),),
-            str(path),
-            input_names=["faces"],
-            output_names=["logits"],
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
-            external_data=False,
-            verbose=False,
-        )
-        model = onnx.load(path)
-    return store_as_float16(model)
-
-
-def store_as_float16(model: Any) -> Any:
-    """Keep large float32 constants as float16 behind a Cast, which runtimes fold when they load."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    casts = []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < 256:
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + "_half"))
-        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:], model.graph.value_info[:]
-    model.graph.node.extend(nodes)
-    model.doc_string = ""
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    return model
 
 
 def contract(size: int, template: str, calibration: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
@@ -197,7 +123,7 @@ def main() -> None:
     network = MobileExpression()
     network.load_state_dict(load_file(best), strict=True)
     network.eval()
-    model = to_onnx(network, size)
+    model = store_as_float16(to_onnx(Task(network), torch.zeros(2, 3, size, size)))
 
     template = recipe["template"]
     content = with_contract(model, contract(size, template, {"temperature": 1.0, "threshold": 0.5}, {}))

@@ -27,15 +27,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.datasets import ferplus, muxspace
-from mien.evaluate.expression import CROP_DETECTION_THRESHOLD
-from mien.faces.crops import landmarks_of_crops
-from mien.faces.yunet import YuNet
+from mien.faces.crops import crop_detector, remembered_landmarks
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.static.mobile_expression import MobileExpression, load_sface_trunk
 from mien.transforms.align import template_to_image
 from mien.transforms.augment import degrade, jittered_crops
 from mien.weights.blockquant import dequantize_tensors
-from mien.weights.store import load_weights
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,7 @@ class Pictures:
 
 def crop_matrices(images: np.ndarray, template: str) -> Tensor:
     """For each picture that is itself a face crop: unit crop coordinates -> picture pixels, (N, 2, 3)."""
-    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
-    points, _ = landmarks_of_crops(images, detector)
+    points, _ = remembered_landmarks(images, crop_detector())
     return torch.from_numpy(
         np.stack([template_to_image(template, face) for face in points]).astype(np.float32)
     )

@@ -14,15 +14,15 @@ class Preprocess:
     Attributes:
         size_px: side of the square crop.
         template: name of the five-point alignment template.
-        channel_order: "RGB" or "BGR".
+        channel_order: "RGB", "BGR", or "GREY" for one channel of luma.
         mean, std: per channel, on the 0..255 scale: input = (pixel - mean) / std.
     """
 
     size_px: int
     template: str
     channel_order: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True)

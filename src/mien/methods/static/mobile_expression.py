@@ -13,6 +13,7 @@ Needs: float32 (B, 3, H, W), RGB, (x - 127.5) / 128. Gives: logits (B, 8).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -47,6 +48,26 @@ class ConvUnit(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+class SplitPReLU(nn.Module):
+    """PReLU as slope * x + (1 - slope) * relu(x): the same values.
+
+    ONNX Runtime keeps its blocked memory layout through these operators and leaves it for `PRelu`, which
+    makes the whole network more than twice as slow on one core.
+    """
+
+    slope: Tensor
+    rest: Tensor
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("slope", slope.detach().view(1, -1, 1, 1))
+        self.register_buffer("rest", 1 - slope.detach().view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x * self.slope + torch.relu(x) * self.rest
+
+
 class MobileExpression(nn.Module):
     """The network. `forward` gives logits (B, classes); `features` the pooled trunk (B, 1024)."""
 
@@ -69,6 +90,15 @@ class MobileExpression(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits: (B, 3, H, W) -> (B, classes)."""
         return self.head(self.dropout(self.features(x)))
+
+    def for_inference(self) -> MobileExpression:
+        """A copy that gives the same logits, faster: batch norms folded into the convolutions, PReLU split."""
+        folded = copy.deepcopy(self).eval()
+        for unit in folded.trunk.children():
+            unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv, unit.norm)  # type: ignore[type-var, arg-type]
+            unit.norm = nn.Identity()
+            unit.act = SplitPReLU(unit.act.weight)  # type: ignore[arg-type, union-attr]
+        return folded
 
 
 @register(

@@ -1,0 +1,249 @@
+"""The verbs around training: `train`, `evaluate`, `export`, `methods`, `recipes`, `datasets`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MissingExtraError, OptionError
+
+VERBS = ("train", "evaluate", "export", "methods", "recipes", "datasets")
+EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+EPILOG = """exit codes:
+  0    done
+  1    the data set has problems (datasets verify)
+  2    an option, the data or the model cannot be used; the message says what was expected
+  130  stopped with Ctrl-C; the run's folder holds a checkpoint, and the same command goes on
+"""
+
+
+def add_verbs(verbs: Any) -> None:
+    """Add the verbs to the command's parser."""
+
+    def verb(name: str, text: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name, help=text, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    train = verb("train", "train a published recipe, or a network for a folder of your own pictures")
+    train.add_argument("recipe", metavar="RECIPE|FOLDER", help="name of a recipe, or class folders, or a .csv")
+    train.add_argument("--data", type=Path, metavar="ROOT", help="folder of the recipe's data set")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run; goes on there")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field, such as optim.lr=1e-3"
+    )
+    train.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    train.add_argument("--compile", action="store_true", help="run through torch.compile")
+    train.add_argument("--quiet", action="store_true", help="no progress")
+
+    evaluate = verb("evaluate", "measure a model under a protocol")
+    evaluate.add_argument("model", metavar="NAME|FILE.onnx")
+    evaluate.add_argument("protocol", metavar="PROTOCOL|FOLDER")
+    evaluate.add_argument("--data", type=Path, metavar="ROOT", help="folder of the protocol's data set")
+    evaluate.add_argument("--split", metavar="NAME", help="default: the protocol's test split")
+    evaluate.add_argument("--fold", type=int, default=0, help="which fold is tested, where there are folds")
+    evaluate.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="write report.json, report.md and report.png")
+    evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
+    evaluate.add_argument("--quiet", action="store_true", help="no progress")
+
+    export = verb("export", "turn a run into one ONNX file that `mien analyze --model` takes")
+    export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.onnx")
+    export.add_argument("--licence", default="not stated", help="licence that you give the weights")
+    export.add_argument("--json", action="store_true")
+
+    for name, text in (("methods", "the published methods"), ("recipes", "the recipes that train them")):
+        listing = verb(name, f"list {text}, or show one")
+        listing.add_argument("name", nargs="?")
+        listing.add_argument("--json", action="store_true")
+
+    datasets = verb("datasets", "list the data sets, or verify one on your disk")
+    datasets.add_argument("action", nargs="?", choices=("list", "verify"), default="list")
+    datasets.add_argument("name", nargs="?")
+    datasets.add_argument("root", nargs="?", type=Path)
+    datasets.add_argument("--json", action="store_true")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one of `VERBS`; returns the exit code."""
+    try:
+        return {
+            "train": _train,
+            "evaluate": _evaluate,
+            "export": _export,
+            "methods": _methods,
+            "recipes": _recipes,
+            "datasets": _datasets,
+        }[options.verb](options)
+    except KeyboardInterrupt:
+        print("mien: stopped; run the same command to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "onnx", "onnxscript", "safetensors", "matplotlib"):
+            raise
+        raise MissingExtraError(f"`mien {options.verb}` needs {error.name}: pip install 'mien[train]'") from None
+
+
+def _train(options: argparse.Namespace) -> int:
+    from mien.engine.recipe import RECIPES, override
+    from mien.engine.train import train
+
+    folder = Path(options.recipe)
+    if folder.exists():
+        recipe, root = RECIPES["folder"], folder
+        dataset, protocol = _own(folder, options.own_classes)
+    else:
+        recipe, root, dataset, protocol = RECIPES[options.recipe], options.data, None, None
+    if root is None:
+        raise OptionError(f"expected --data ROOT, the folder of the data set of {recipe.protocol!r}, got none")
+    recipe = override(recipe, options.set)
+    train(
+        recipe,
+        root,
+        options.out,
+        protocol=protocol,
+        dataset=dataset,
+        device=options.device,
+        compiled=options.compile,
+        quiet=options.quiet,
+    )
+    if not options.quiet:
+        print(f"Done. Next: mien export {options.out} --out model.onnx", file=sys.stderr)
+    return EXIT_OK
+
+
+def _own(folder: Path, own_classes: bool) -> tuple[Any, Any]:
+    """Data set and protocol of a folder of the user's own."""
+    from mien.datasets.folder import Folder, protocol_of
+
+    dataset = Folder(own_classes)
+    return dataset, protocol_of(folder, dataset)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from mien.evaluate.model import evaluate, write_report
+
+    folder = Path(options.protocol)
+    dataset, protocol = _own(folder, options.own_classes) if folder.exists() else (None, options.protocol)
+    root = folder if dataset is not None else options.data
+    if root is None:
+        raise OptionError(f"expected --data ROOT, the folder of the data set of {options.protocol!r}, got none")
+    found = evaluate(
+        options.model, protocol, root, options.split, options.fold, dataset=dataset,
+        quiet=options.quiet or options.json,
+    )  # fmt: skip
+    if options.out:
+        write_report(found, options.out)
+    print(json.dumps(found.to_dict(), indent=1) if options.json else found.to_markdown())
+    return EXIT_OK
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mien.engine.export import export
+
+    made = export(options.run, options.out, options.licence)
+    if options.json:
+        print(json.dumps(made, indent=1))
+    else:
+        print(
+            f"{made['file']}: {made['bytes'] / 1e6:.1f} MB, sha256 {made['sha256']}\n"
+            f"largest difference to torch's logits: {made['max_logit_difference_to_torch']:.2g}\n"
+            f"Next: mien analyze --model {made['file']} PATH"
+        )
+    return EXIT_OK
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from mien.methods.method import METHODS
+
+    names = [options.name] if options.name else list(METHODS)
+    rows = []
+    for name in names:
+        method = METHODS[name]
+        rows.append(
+            {
+                "method": name,
+                "room": method.room,
+                "year": method.paper.year,
+                "title": method.paper.title,
+                "authors": method.paper.authors,
+                "source": method.paper.source,
+                "code": method.paper.code,
+                "input_px": method.preprocess.size_px,
+                "channels": method.preprocess.channel_order,
+                "labels": list(method.labels),
+                "parameters": method.counts.parameters,
+                "macs": method.counts.macs,
+                "reported": [vars(result) for result in method.reported],
+                "differs": list(method.differs),
+            }
+        )
+    _show(rows, options, ("method", "year", "input_px", "parameters", "title"))
+    return EXIT_OK
+
+
+def _recipes(options: argparse.Namespace) -> int:
+    from mien.engine.recipe import RECIPES
+
+    rows = [
+        {"recipe": name, **RECIPES[name].to_dict()} for name in ([options.name] if options.name else RECIPES)
+    ]
+    _show(rows, options, ("recipe", "method", "protocol", "epochs", "batch_size", "source"))
+    return EXIT_OK
+
+
+def _datasets(options: argparse.Namespace) -> int:
+    from mien.datasets.dataset import DATASETS
+    from mien.datasets.protocol import load_protocol, protocol_names
+
+    if options.action == "list":
+        protocols = [load_protocol(name) for name in protocol_names()]
+        rows = [
+            {
+                "dataset": name,
+                "title": DATASETS[name].title,
+                "protocols": [protocol.name for protocol in protocols if protocol.dataset == name],
+                "licence": DATASETS[name].licence,
+                "apply_at": DATASETS[name].apply_at,
+                "layout": DATASETS[name].layout,
+            }
+            for name in DATASETS
+        ]
+        _show(rows, options, ("dataset", "title", "protocols"))
+        return EXIT_OK
+    if not options.name or not options.root:
+        raise OptionError("expected `mien datasets verify NAME ROOT`, got no name or no root")
+    found = DATASETS[options.name].verify(options.root)
+    if options.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(found.to_text())
+    return EXIT_OK if found.ok else EXIT_PROBLEMS
+
+
+def _show(rows: Sequence[dict[str, Any]], options: argparse.Namespace, columns: Sequence[str]) -> None:
+    """JSON; or one entry whole; or a table of some columns."""
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    elif len(rows) == 1 and getattr(options, "name", None):
+        for key, value in rows[0].items():
+            print(f"{key:12} {value if not isinstance(value, list | dict) else json.dumps(value)}")
+    else:
+        cells = [[_cell(row[name]) for name in columns] for row in rows]
+        widths = [max(len(line[index]) for line in [list(columns), *cells]) for index in range(len(columns))]
+        for line in [list(columns), *cells]:
+            print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    """A value in a table."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

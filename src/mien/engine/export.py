@@ -1,0 +1,106 @@
+"""From a run to one ONNX file with its contract inside: calibrated, checked against torch, ready to analyse."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mien.datasets.dataset import DATASETS
+from mien.engine.checkpoint import has_checkpoint, load_checkpoint, load_network
+from mien.engine.pictures import network_input
+from mien.engine.recipe import recipe_from
+from mien.errors import CheckpointError, WeightsError
+from mien.methods.method import METHODS, create
+from mien.methods.onnx import store_as_float16, to_onnx
+from mien.methods.runner import ExpressionRunner
+from mien.types.media import Preprocess
+from mien.weights.store import read_contract, write_contract
+
+MOST_DIFFERENCE = 0.02
+"""Largest difference of the file's logits from torch's, relative to the largest logit, that is accepted."""
+
+
+def export(run: Path, out: Path, licence: str = "not stated", half: bool = True) -> dict[str, Any]:
+    """Write the best epoch of a run as an ONNX file that `mien analyze --model` runs.
+
+    Args:
+        run: folder of the run.
+        out: file to write; it appears whole.
+        licence: SPDX name under which you give the weights on, which depends on your data.
+        half: store large constants as float16 (computed in float32): half the bytes.
+
+    Returns:
+        sha256, bytes, parity (largest difference of the logits) and calibration.
+
+    Raises:
+        CheckpointError: the run has no finished epoch, or is not whole.
+        WeightsError: the file's logits differ from torch's.
+    """
+    if not has_checkpoint(run / "best"):
+        raise CheckpointError(
+            f"expected a run with a finished epoch in {run}, got no {run / 'best'}. Train first."
+        )
+    tensors, facts = load_checkpoint(run / "best")
+    recipe = recipe_from(facts["recipe"])
+    network = create(recipe.method, len(facts["labels"]), **recipe.options)
+    load_network(network, tensors, str(run / "best"))
+    task = METHODS[recipe.method].task(network.eval())
+    stored = facts["preprocess"]
+    preprocess = Preprocess(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+    size = preprocess.size_px
+    model = to_onnx(task, torch.zeros(2, len(preprocess.mean), size, size))
+    if half:
+        model = store_as_float16(model)
+    contract = _contract(facts, licence)
+    write_contract(model, contract)
+    runner = ExpressionRunner(read_contract(out.stem, model.SerializeToString()))
+    faces = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
+    with torch.no_grad():
+        pixels = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
+        wanted = task.logits(network_input(pixels, preprocess)).numpy()
+    parity = float(np.abs(runner.logits(faces) - wanted).max())
+    if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+        raise WeightsError(
+            f"expected the ONNX file's logits to be torch's, got a difference of {parity:.3g}. Export with half "
+            "off, or report the method."
+        )
+    contract["scores"]["max_logit_difference_to_torch"] = round(parity, 6)
+    write_contract(model, contract)
+    content = model.SerializeToString()
+    part = out.with_name(out.name + ".part")
+    part.write_bytes(content)
+    part.replace(out)
+    return {
+        "file": str(out),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "max_logit_difference_to_torch": parity,
+        "calibration": contract["calibration"],
+    }
+
+
+def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:
+    """What stands in the file's metadata."""
+    recipe = facts["recipe"]
+    data = DATASETS[facts["dataset"]]
+    return {
+        "task": "expression",
+        "licence": licence,
+        "notice": f"{recipe['method']}, trained with mien on {data.title}.",
+        "labels": facts["labels"],
+        "preprocess": facts["preprocess"],
+        "calibration": facts["calibration"],
+        "trained_on": [f"{data.title}, {facts['protocol']} ({data.licence})"],
+        "scores": {
+            "selection": {"metric": facts["metric"], "value": facts["select_score"], "epoch": facts["epoch"]},
+            "seed": recipe["seed"],
+            "data": facts["data"],
+            "commit": facts["commit"],
+        },
+        "provenance": f"mien recipe {recipe['name']}; commit {facts['commit']}",
+    }
