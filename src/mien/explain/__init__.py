@@ -1,0 +1,1 @@
+"""Why a network answered as it did: heat maps over the face."""

@@ -1,0 +1,1 @@
+"""Methods that answer several questions about a face at once."""
