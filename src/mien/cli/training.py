@@ -31,11 +31,19 @@ def add_verbs(verbs: Any) -> None:
         )
 
     train = verb("train", "train a published recipe, or a network for a folder of your own pictures")
-    train.add_argument("recipe", metavar="RECIPE|FOLDER", help="name of a recipe, or class folders, or a .csv")
-    train.add_argument("--data", type=Path, metavar="ROOT", help="folder of the recipe's data set")
-    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run; goes on there")
     train.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field, such as optim.lr=1e-3"
+        "recipe", metavar="RECIPE|FOLDER", help="name of a recipe, or class folders, or a .csv"
+    )
+    train.add_argument("--data", type=Path, metavar="ROOT", help="folder of the recipe's data set")
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="folder of the run; goes on there"
+    )
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field, such as optim.lr=1e-3",
     )
     train.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
@@ -48,8 +56,12 @@ def add_verbs(verbs: Any) -> None:
     evaluate.add_argument("--data", type=Path, metavar="ROOT", help="folder of the protocol's data set")
     evaluate.add_argument("--split", metavar="NAME", help="default: the protocol's test split")
     evaluate.add_argument("--fold", type=int, default=0, help="which fold is tested, where there are folds")
-    evaluate.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
-    evaluate.add_argument("--out", type=Path, metavar="DIR", help="write report.json, report.md and report.png")
+    evaluate.add_argument(
+        "--own-classes", action="store_true", help="a folder's names are classes of their own"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, metavar="DIR", help="write report.json, report.md and report.png"
+    )
     evaluate.add_argument("--json", action="store_true", help="print the figures as JSON")
     evaluate.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -88,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "onnxscript", "safetensors", "matplotlib"):
             raise
-        raise MissingExtraError(f"`mien {options.verb}` needs {error.name}: pip install 'mien[train]'") from None
+        raise MissingExtraError(
+            f"`mien {options.verb}` needs {error.name}: pip install 'mien[train]'"
+        ) from None
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -102,7 +116,9 @@ def _train(options: argparse.Namespace) -> int:
     else:
         recipe, root, dataset, protocol = RECIPES[options.recipe], options.data, None, None
     if root is None:
-        raise OptionError(f"expected --data ROOT, the folder of the data set of {recipe.protocol!r}, got none")
+        raise OptionError(
+            f"expected --data ROOT, the folder of the data set of {recipe.protocol!r}, got none"
+        )
     recipe = override(recipe, options.set)
     train(
         recipe,
@@ -134,7 +150,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     dataset, protocol = _own(folder, options.own_classes) if folder.exists() else (None, options.protocol)
     root = folder if dataset is not None else options.data
     if root is None:
-        raise OptionError(f"expected --data ROOT, the folder of the data set of {options.protocol!r}, got none")
+        raise OptionError(
+            f"expected --data ROOT, the folder of the data set of {options.protocol!r}, got none"
+        )
     found = evaluate(
         options.model, protocol, root, options.split, options.fold, dataset=dataset,
         quiet=options.quiet or options.json,

@@ -112,7 +112,9 @@ def evaluate(
     if "duplicate_of_train" in samples.extras:
         own = ~samples.extras["duplicate_of_train"][used].astype(bool)
         some = None if people is None else [person for person, kept in zip(people, own, strict=True) if kept]
-        figures["without_duplicates"] = measure(probabilities[own], truth[own], protocol.labels, threshold, some)
+        figures["without_duplicates"] = measure(
+            probabilities[own], truth[own], protocol.labels, threshold, some
+        )
     facts = {
         "protocol": protocol.name,
         "split": split,
@@ -155,7 +157,11 @@ def crops_of(
     if not images:
         raise DataError(f"expected pictures to measure, got none that can be read: {'; '.join(failures[:3])}")
     detector = crop_detector()
-    if samples.framing == "crop" and len({image.shape for image in images}) == 1 and images[0].shape[0] <= 160:
+    if (
+        samples.framing == "crop"
+        and len({image.shape for image in images}) == 1
+        and images[0].shape[0] <= 160
+    ):
         points, found = remembered_landmarks(np.stack(images), detector, quiet)
     else:
         pairs = [points_of(_colour(image), samples.framing, detector) for image in images]

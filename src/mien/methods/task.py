@@ -2,6 +2,7 @@
 
 A method that trains in its own way subclasses `Task` in its own file and registers it. The engine knows
 nothing else about a method: it calls `loss` while it trains and `logits` when it measures or exports.
+A loss without the labels that it wants is 0 with gradients of 0, never of `None`: a data set may lack them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pictures of your own: start from the network that ships, and learn your classes.
 
-    mien train FOLDER --out RUN
+mien train FOLDER --out RUN
 """
 
 from __future__ import annotations

@@ -153,13 +153,7 @@ class TenCropTask(Task):
         "https://github.com/usef-kh/fer",
         "none found",
     ),
-    preprocess=Preprocess(
-        FACE_PX,
-        "mien_face_v1",
-        "GREY",
-        (0.0,),  # type: ignore[arg-type]
-        (255.0,),  # type: ignore[arg-type]
-    ),
+    preprocess=Preprocess(FACE_PX, "mien_face_v1", "GREY", (0.0,), (255.0,)),
     counts=Counts(
         parameters=29_890_000,
         macs=3_510_000_000,
