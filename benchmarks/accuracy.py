@@ -25,7 +25,8 @@ from peers import Peer, aligned_crop, load_peers
 import mien
 from mien.datasets import muxspace
 from mien.labels.expressions import EXPRESSIONS, canonical
-from mien.metrics.classification import accuracy, bootstrap_interval, confusion, recalls, uar
+from mien.metrics.bootstrap import bootstrap_interval
+from mien.metrics.classification import accuracy, confusion, recalls, uar
 from mien.weights.store import load_weights
 
 TRIAL_PICTURES = 200

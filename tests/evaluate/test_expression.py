@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn import metrics as reference
 
-from mien.evaluate.expression import evaluate_ferplus, report
+from mien.evaluate.expression import evaluate_ferplus, main, report
 from mien.labels.expressions import EXPRESSIONS
 
 
@@ -69,6 +69,28 @@ def test_the_protocol_runs_on_a_drawn_look_alike(tmp_path: Path, hopper: np.ndar
     assert figures["majority_7_without_contempt"]["pictures"] == 4
     assert figures["face_found"] == 1.0
     assert len(figures["model_sha256"]) == len(figures["data_sha256"]) == 64
+
+
+def test_the_command_writes_the_figures_and_the_picture(
+    tmp_path: Path, hopper: np.ndarray, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face = np.asarray(Image.fromarray(hopper).convert("L").crop((160, 110, 370, 340)).resize((48, 48)))
+    np.savez(
+        tmp_path / "private_test.npz",
+        images=np.stack([face] * 3),
+        ferplus_votes=np.eye(10, dtype=np.int8)[[0, 1, 7]] * 10,
+    )
+    np.save(tmp_path / "dup_of_train_private_test.npy", np.zeros(0, int))
+    arguments = ["--ferplus", tmp_path, "--json", tmp_path / "a.json", "--plot", tmp_path / "a.png"]
+    monkeypatch.setattr("sys.argv", ["x", "expression", *map(str, arguments)])
+    main()
+    printed = json.loads(capsys.readouterr().out)
+    assert json.loads((tmp_path / "a.json").read_text()) == printed
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    names = "pictures accuracy accuracy_95 uar macro_f1 ece_15 per_class confusion certain risk_at_coverage"
+    for part in ("majority_8", "majority_8_without_duplicates", "majority_7_without_contempt"):
+        assert set(names.split()) <= printed[part].keys()
+        assert {"pictures", "recall", "f1"} <= printed[part]["per_class"]["happy"].keys()
 
 
 @pytest.mark.data

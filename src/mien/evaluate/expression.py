@@ -14,13 +14,11 @@ import numpy as np
 
 from mien.datasets import ferplus
 from mien.errors import LabelError
-from mien.evaluate.plots import draw_report
+from mien.evaluate.report import draw, measure
 from mien.faces.crops import landmarks_of_crops
 from mien.faces.yunet import YuNet
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.runner import ExpressionRunner
-from mien.metrics.calibration import expected_calibration_error, risk_coverage
-from mien.metrics.classification import accuracy, bootstrap_interval, confusion, f1_scores, recalls, uar
 from mien.weights.store import load_weights
 
 CROP_DETECTION_THRESHOLD = 0.4
@@ -41,48 +39,19 @@ def logits_of_ferplus(runner: ExpressionRunner, images: np.ndarray) -> tuple[np.
 def report(
     probabilities: np.ndarray, truth: np.ndarray, threshold: float, classes: tuple[str, ...] = EXPRESSIONS
 ) -> dict[str, Any]:
-    """All figures for one set of samples.
+    """All figures for one set of pictures: those of `mien.evaluate.report.measure`, which counts `pictures`.
 
     Args:
         probabilities: (N, 8) in mien's order.
         truth: (N,) classes.
         threshold: confidence under which an answer is `uncertain`.
-        classes: those of the protocol, the first of mien's order, over which macro F1 is the mean; a class that is absent counts as 0.
+        classes: those of the protocol, over which the F1 means run; a class that is absent counts as 0.
     """
-    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
-    correct = predicted == truth
-    counts = confusion(truth, predicted, len(EXPRESSIONS))
-    _, risk = risk_coverage(confidence, correct)
-    sure = confidence >= threshold
-    interval = bootstrap_interval(lambda rows: float(correct[rows].mean()), len(truth))
-    return {
-        "pictures": len(truth),
-        "accuracy": round(accuracy(counts), 4),
-        "accuracy_95": [round(side, 4) for side in interval],
-        "uar": round(uar(counts), 4),
-        "macro_f1": round(float(f1_scores(counts)[: len(classes)].mean()), 4),
-        "ece_15": round(expected_calibration_error(confidence, correct), 4),
-        "per_class": {
-            name: {
-                "pictures": int(counts[index].sum()),
-                "recall": None if np.isnan(recall) else round(float(recall), 4),
-                "f1": round(float(f1), 4),
-            }
-            for index, (name, recall, f1) in enumerate(
-                zip(EXPRESSIONS, recalls(counts), f1_scores(counts), strict=True)
-            )
-        },
-        "confusion": counts.tolist(),
-        "certain": {
-            "threshold": threshold,
-            "coverage": round(float(sure.mean()), 4),
-            "accuracy": round(float(correct[sure].mean()), 4) if sure.any() else None,
-        },
-        "risk_at_coverage": {
-            f"{share:.1f}": round(float(risk[max(0, int(share * len(truth)) - 1)]), 4)
-            for share in np.arange(0.1, 1.01, 0.1)
-        },
+    figures = measure(probabilities, truth, EXPRESSIONS, threshold, classes=classes)
+    per_class = {
+        name: {"pictures": row.pop("samples"), **row} for name, row in figures.pop("per_class").items()
     }
+    return {"pictures": figures.pop("samples"), **figures, "per_class": per_class}
 
 
 def evaluate_ferplus(
@@ -108,7 +77,7 @@ def evaluate_ferplus(
     threshold = runner.weights.calibration["threshold"]
     kept = data.majority >= 0
     if plot is not None:
-        draw_report(probabilities[kept], data.majority[kept], threshold, plot)
+        draw(probabilities[kept], data.majority[kept], EXPRESSIONS, threshold, plot)
     without_contempt = EXPRESSIONS[:-1]
     sets = {
         "majority_8": (kept, EXPRESSIONS),
