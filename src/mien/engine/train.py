@@ -42,7 +42,7 @@ from mien.engine.recipe import Recipe
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch, Task
-from mien.metrics.classification import accuracy, confusion, f1_scores, uar
+from mien.metrics.classification import accuracy, confusion, macro_f1, uar
 from mien.transforms.augment import jittered_crops
 from mien.types.media import Preprocess
 
@@ -291,7 +291,7 @@ class Run:
         truth = self.held_out.truth[kept]
         counts = confusion(truth.numpy(), logits[kept].argmax(1).numpy(), logits.shape[1])
         score = {
-            "accuracy": accuracy(counts), "uar": uar(counts), "macro_f1": float(f1_scores(counts).mean())
+            "accuracy": accuracy(counts), "uar": uar(counts), "macro_f1": macro_f1(counts)
         }[self.protocol.metric]  # fmt: skip
         self.calibration = calibrate(logits[kept].numpy(), truth.numpy(), self.protocol.select)
         return score, functional.cross_entropy(logits[kept], truth).item()

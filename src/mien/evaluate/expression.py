@@ -15,20 +15,15 @@ import numpy as np
 from mien.datasets import ferplus
 from mien.errors import LabelError
 from mien.evaluate.report import draw, measure
-from mien.faces.crops import landmarks_of_crops
-from mien.faces.yunet import YuNet
+from mien.faces.crops import crop_detector, remembered_landmarks
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
 
-CROP_DETECTION_THRESHOLD = 0.4
-"""Crops of faces are small and tight, so the detector may be less sure of them."""
-
 
 def logits_of_ferplus(runner: ExpressionRunner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, K) of grey crops, and where a face was found, bool (N,)."""
-    detector = YuNet(load_weights("yunet"), score_threshold=CROP_DETECTION_THRESHOLD)
-    points, found = landmarks_of_crops(images, detector)
+    points, found = remembered_landmarks(images, crop_detector())
     crops = [
         runner.crop(np.repeat(image[..., None], 3, 2), face[None])[0][0]
         for image, face in zip(images, points, strict=True)
