@@ -1,0 +1,101 @@
+"""The verbs around training, through the command, on drawn faces in class folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.cli.main import main
+from mien.engine.curves import read_log
+
+
+@pytest.fixture(scope="session")
+def own_folder(tmp_path_factory: pytest.TempPathFactory, portrait: np.ndarray) -> Path:
+    """Two classes of one portrait: bright above, or bright below; 12 pictures each."""
+    root = tmp_path_factory.mktemp("own")
+    random = np.random.default_rng(0)
+    for label in ("happy", "sad"):
+        (root / label).mkdir()
+        for number in range(12):
+            picture = portrait.astype(float) + random.normal(0, 8, portrait.shape)
+            half = slice(0, 128) if label == "happy" else slice(128, 256)
+            picture[half] *= 0.5
+            Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(root / label / f"{number:02}.png")
+    return root
+
+
+@pytest.mark.slow
+def test_a_folder_is_trained_exported_analysed_and_measured(
+    own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], portrait_file: Path
+) -> None:
+    run, model = tmp_path / "run", tmp_path / "model.onnx"
+    settings = ["--set", "epochs=2", "--set", "batch_size=8", "--set", "size_px=32", "--quiet"]
+    assert main(["train", str(own_folder), "--out", str(run), *settings]) == 0
+    assert len(read_log(run)) == 2
+    assert main(["export", str(run), "--out", str(model), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["bytes"] == model.stat().st_size
+    assert main(["analyze", str(portrait_file), "--model", str(model), "--json", "--quiet"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["expression"] in ("happy", "sad")
+    assert row["p_happy"] + row["p_sad"] == pytest.approx(1, abs=1e-4) and row["p_neutral"] is None
+    report = tmp_path / "report"
+    assert main(["evaluate", str(model), str(own_folder), "--out", str(report), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["split"] == "test" and 0 <= figures["all"]["accuracy"] <= 1
+    assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "report.png"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["train", "vtf", "--out", "x"], "no recipe 'vtf'"),
+        (["train", "folder", "--out", "x"], "expected --data ROOT"),
+        (["evaluate", "expression", "ferplus"], "expected --data ROOT"),
+        (["export", "nothing", "--out", "x.onnx"], "expected a run with a finished epoch"),
+        (["methods", "mobile_expresion"], "Did you mean 'mobile_expression'"),
+        (["datasets", "verify"], "expected `mien datasets verify NAME ROOT`"),
+        (["datasets", "verify", "ferplus", "nowhere"], "looked for"),
+        (["evaluate", "expression", "ferplus_majority_8", "--data", "nowhere"], "looked for"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: list[str],
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_lists_are_for_people_and_for_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb, key in (("methods", "method"), ("recipes", "recipe"), ("datasets", "dataset")):
+        assert main([verb]) == 0
+        table = capsys.readouterr().out.splitlines()
+        assert main([verb, *(["list"] if verb == "datasets" else []), "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert len(table) == len(rows) + 1
+        assert [line.split()[0] for line in table[1:]] == [row[key] for row in rows]
+
+
+def test_one_method_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "mobile_expression"]) == 0
+    assert "parameters" in capsys.readouterr().out
+
+
+def test_an_unknown_class_folder_is_said(
+    own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "wrong"
+    (root / "grumpy").mkdir(parents=True)
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(root / "grumpy" / "a.png")
+    assert main(["train", str(root), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "grumpy" in said and "own" in said
