@@ -33,9 +33,73 @@ ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ferplus": EXPRESSIONS,
         "muxspace": ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"),
         "face_api": ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise"),
+        "rafdb": ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
+        "affectnet_8": ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
+        "affectnet_7": ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry"),
+        "expw": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
+        "sfew": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
+        "ckplus": ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"),
     }
 )
-"""Class order of each source, index 0 first, written in mien's names."""
+"""Class order of each source, index 0 first, written in mien's names. RAF-DB's files count from 1."""
+
+COMPOUND_PARTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "happily_surprised": ("happy", "surprise"),
+        "happily_disgusted": ("happy", "disgust"),
+        "sadly_fearful": ("sad", "fear"),
+        "sadly_angry": ("sad", "angry"),
+        "sadly_surprised": ("sad", "surprise"),
+        "sadly_disgusted": ("sad", "disgust"),
+        "fearfully_angry": ("fear", "angry"),
+        "fearfully_surprised": ("fear", "surprise"),
+        "angrily_surprised": ("angry", "surprise"),
+        "angrily_disgusted": ("angry", "disgust"),
+        "disgustedly_surprised": ("disgust", "surprise"),
+    }
+)
+"""The two expressions that each compound class is made of."""
+
+COMPOUND_RAFDB = tuple(COMPOUND_PARTS)
+"""The eleven compound classes in the order of RAF-DB's files, which count from 1 (from memory)."""
+
+
+def _counted(names: Sequence[str], first: int) -> Mapping[str, str]:
+    return MappingProxyType({str(number): name for number, name in enumerate(names, first)})
+
+
+CODES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "rafdb": _counted(ORDERS["rafdb"], 1),
+        "rafdb_compound": _counted(COMPOUND_RAFDB, 1),
+        "affectnet": _counted(ORDERS["affectnet_8"], 0),
+        "expw": _counted(ORDERS["expw"], 0),
+        "ckplus": _counted(ORDERS["ckplus"], 0),
+        "jaffe": MappingProxyType(
+            {
+                "AN": "angry",
+                "DI": "disgust",
+                "FE": "fear",
+                "HA": "happy",
+                "NE": "neutral",
+                "SA": "sad",
+                "SU": "surprise",
+            }
+        ),
+        "kdef": MappingProxyType(
+            {
+                "AF": "fear",
+                "AN": "angry",
+                "DI": "disgust",
+                "HA": "happy",
+                "NE": "neutral",
+                "SA": "sad",
+                "SU": "surprise",
+            }
+        ),
+    }
+)
+"""What each source writes for a class in its files: source -> code -> mien's name."""
 
 _SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
@@ -71,6 +135,19 @@ def canonical(label: str) -> str:
     if name is None:
         raise UnknownNameError("expression label", label, _SYNONYMS)
     return name
+
+
+def from_code(source: str, code: str) -> str:
+    """Mien's name for what a source writes in its files: `from_code("kdef", "AF") == "fear"`.
+
+    Raises:
+        UnknownNameError: no such source, or it has no such code.
+    """
+    if source not in CODES:
+        raise UnknownNameError("source of codes", source, CODES)
+    if code not in CODES[source]:
+        raise UnknownNameError(f"code of {source!r}", code, CODES[source])
+    return CODES[source][code]
 
 
 def order(source: str) -> tuple[str, ...]:
