@@ -1,0 +1,1 @@
+"""Methods that read more than the expression from one picture."""
