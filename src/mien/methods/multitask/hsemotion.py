@@ -28,7 +28,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mien.errors import OptionError, WeightsError
+from mien.errors import OptionError, UnknownNameError, WeightsError
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.multitask.hsemotion_trunks import EfficientNetB0, MobileFaceNet, MobileViTS
 from mien.methods.task import Batch, Task, soft_cross_entropy
@@ -37,6 +37,9 @@ from mien.types.media import Preprocess
 
 HSEMOTION_LABELS = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """Output order of the authors' eight-class networks, in mien's names; their seven classes lack contempt."""
+
+TRUNKS: Mapping[str, type[nn.Module]] = {"b0": EfficientNetB0, "mobilevit": MobileViTS, "mbf": MobileFaceNet}
+WIDTHS = {"b0": EfficientNetB0.width, "mobilevit": MobileViTS.width, "mbf": MobileFaceNet.width}
 
 
 class HSEmotion(nn.Module):
@@ -51,16 +54,18 @@ class HSEmotion(nn.Module):
 
     def __init__(self, trunk: str, classes: int = 8, mtl: bool = True, size: int = 224) -> None:
         super().__init__()
+        if trunk not in TRUNKS:
+            raise UnknownNameError("trunk", trunk, TRUNKS)
         step = 16 if trunk == "mbf" else 32
         if size < 2 * step or size % step:
             raise OptionError(
                 f"expected a size for {trunk!r} that is a multiple of {step} from {2 * step} on, got {size}"
             )
         self.size = size
-        builders = {"b0": EfficientNetB0, "mobilevit": MobileViTS, "mbf": lambda: MobileFaceNet(size)}
-        self.trunk = builders[trunk]()
-        self.head = nn.Linear(self.trunk.width, classes)
-        self.affect = nn.Linear(self.trunk.width, 2) if mtl else None
+        self.trunk = MobileFaceNet(size) if trunk == "mbf" else TRUNKS[trunk]()
+        width = WIDTHS[trunk]
+        self.head = nn.Linear(width, classes)
+        self.affect = nn.Linear(width, 2) if mtl else None
 
     def features(self, x: Tensor) -> Tensor:
         """Features of the trunk: (B, 3, S, S) -> (B, 1280), (B, 640) or (B, 512)."""

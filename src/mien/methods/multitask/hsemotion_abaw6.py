@@ -89,6 +89,8 @@ def smooth_frames(values: np.ndarray, delta: int) -> np.ndarray:
     values = np.asarray(values, float)
     if values.ndim != 2 or delta < 0:
         raise ShapeError(f"expected scores (T, K) and delta of at least 0, got {values.shape} and {delta}")
+    if delta == 0:
+        return values
     summed = np.concatenate([np.zeros((1, values.shape[1])), values.cumsum(0)])
     frames = np.arange(len(values))
     first, last = np.maximum(frames - delta, 0), np.minimum(frames + delta + 1, len(values))

@@ -14,12 +14,13 @@ sigmoids is `gate="paper"`); trunks start from fresh weights unless `start_trunk
 start from a face recogniser, quoted from memory). The inner sizes are confirmed by the published parameter
 counts; activations and the learning recipe are from memory and from third-party ports.
 
-Needs: float32 (B, 3, S, S), RGB, ImageNet mean and std, S = 224 or another multiple of 32. Gives: logits
+Needs: float32 (B, 3, S, S), RGB, ImageNet mean and std, S = 224 or another multiple of 16. Gives: logits
 (B, classes).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -91,7 +92,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Convolutional part of ResNet-18 (He et al. 2016): (B, 3, S, S) -> (B, 8 width, S/32, S/32).
+    """Convolutional part of ResNet-18 (He et al. 2016): (B, 3, S, S) -> (B, 8 width, s, s), s = ceil(S / 32).
 
     Args:
         width: channels of the first stage, 64 as published.
@@ -193,7 +194,7 @@ class VTFF(nn.Module):
     Args:
         classes: outputs.
         depth: transformer blocks, 4 for base and 8 for large.
-        size: side of the input in pixels, a multiple of 32; there are (size / 32)^2 + 1 words.
+        size: side of the input in pixels, a multiple of 16; there are ceil(size / 32)^2 + 1 words.
         gate: how the two branches are weighed, see `SelectiveFusion`.
         dropout: before the last layer; 0.5 in a third-party port.
         width: channels of the trunks' first stage.
@@ -212,8 +213,8 @@ class VTFF(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        if size < STRIDE or size % STRIDE:
-            raise OptionError(f"expected a size that is a multiple of {STRIDE}, got {size}")
+        if size < STRIDE or size % 16:
+            raise OptionError(f"expected a size that is a multiple of 16, from {STRIDE} on, got {size}")
         self.size = size
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -221,7 +222,7 @@ class VTFF(nn.Module):
         self.fusion = SelectiveFusion(8 * width, gate)
         self.to_words = nn.Linear(8 * width, WORD)
         self.class_token = nn.Parameter(torch.zeros(1, 1, WORD))
-        self.positions = nn.Parameter(torch.zeros(1, (size // STRIDE) ** 2 + 1, WORD))
+        self.positions = nn.Parameter(torch.zeros(1, math.ceil(size / STRIDE) ** 2 + 1, WORD))
         nn.init.trunc_normal_(self.class_token, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
         self.encoder = nn.Sequential(*[EncoderBlock(WORD, HEADS, HIDDEN) for _ in range(depth)])
@@ -235,7 +236,7 @@ class VTFF(nn.Module):
         return (codes - self.mean) / self.std
 
     def words(self, images: Tensor) -> Tensor:
-        """Class token and fused words with their positions: (B, 3, S, S) -> (B, (S / 32)^2 + 1, 768)."""
+        """Class token and fused words with their positions: (B, 3, S, S) -> (B, 1 + ceil(S / 32)^2, 768)."""
         expect_faces(images, 3, self.size)
         fused = self.fusion(self.pattern_trunk(self.patterns(images)), self.rgb_trunk(images))
         words = self.to_words(fused.flatten(2).transpose(1, 2))  # (B, 512, h, w) -> (B, h w, 768)
@@ -270,7 +271,7 @@ SOURCE = "published figure, quoted from memory"
     preprocess=PREPROCESS,
     counts=Counts(parameters=51_800_000, tolerance=0.005, source=SOURCE),
     differs=DIFFERS,
-    quick_options={"width": 16},
+    quick_options={"width": 16, "depth": 1},
 )
 def vtff_base(
     classes: int = len(EXPRESSIONS),
@@ -278,9 +279,10 @@ def vtff_base(
     gate: str = "sum_sigmoid",
     dropout: float = 0.5,
     width: int = 64,
+    depth: int = 4,
 ) -> nn.Module:
     """VTFF with four transformer blocks; the options are those of `VTFF`."""
-    return VTFF(classes, 4, size, gate, dropout, width)
+    return VTFF(classes, depth, size, gate, dropout, width)
 
 
 @register(
@@ -294,7 +296,7 @@ def vtff_base(
         Reported("affectnet_7", "accuracy", 64.80, "a table reprinted in ExpLLM's repository"),
     ),
     differs=DIFFERS,
-    quick_options={"width": 16},
+    quick_options={"width": 16, "depth": 1},
 )
 def vtff_large(
     classes: int = len(EXPRESSIONS),
@@ -302,9 +304,10 @@ def vtff_large(
     gate: str = "sum_sigmoid",
     dropout: float = 0.5,
     width: int = 64,
+    depth: int = 8,
 ) -> nn.Module:
     """VTFF with eight transformer blocks; the options are those of `VTFF`."""
-    return VTFF(classes, 8, size, gate, dropout, width)
+    return VTFF(classes, depth, size, gate, dropout, width)
 
 
 def start_trunks(network: VTFF, state_dict: Mapping[str, Tensor]) -> None:
