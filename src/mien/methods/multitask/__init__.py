@@ -1,1 +1,1 @@
-"""Methods that answer several questions about a face at once."""
+"""Methods that answer several questions at once: expression with valence and arousal, or with attributes."""
