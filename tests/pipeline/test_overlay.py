@@ -9,9 +9,10 @@ from PIL import Image
 
 from mien.labels.expressions import EXPRESSIONS
 from mien.pipeline.analyzer import Analyzer
-from mien.pipeline.overlay import COLOURS, OverlayWriter, draw
+from mien.pipeline.overlay import COLOURS, OverlayWriter, _free_place, _overlap, draw
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
+from mien.types.scores import Scores
 
 
 def test_every_class_has_its_own_colour() -> None:
@@ -43,6 +44,24 @@ def test_boxes_over_the_border_and_tiny_pictures_can_be_drawn() -> None:
     box = np.array([[-20.0, -20, 40, 40], [2, 2, 2.4, 2.4]], np.float32)
     faces = Faces(box, np.ones(2, np.float32), np.zeros((2, 5, 2), np.float32))
     assert draw(image, faces).size == (6, 6)
+
+
+def test_labels_of_neighbours_do_not_cover_each_other() -> None:
+    """Two faces side by side, one a little higher: above the second is taken, so its label goes elsewhere."""
+    taken: list[tuple[float, float, float, float]] = []
+    for left, top in ((50.0, 60.0), (85.0, 62.0), (120.0, 60.0)):
+        box = np.array([left, top, left + 30, top + 40], np.float32)
+        chip = _free_place(box, (70.0, 14.0), (400, 300), taken)
+        assert all(_overlap(chip, other) == 0 for other in taken)
+        assert chip[0] >= 0 and chip[2] <= 400 and chip[1] >= 0 and chip[3] <= 300
+        taken.append(chip)
+
+
+def test_a_class_that_is_not_miens_can_be_drawn(portrait: np.ndarray) -> None:
+    scores = Scores(("bored", "happy"), np.array([[0.9, 0.1]], np.float32))
+    box = np.array([[40.0, 40, 220, 220]], np.float32)
+    faces = Faces(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32), expression=scores)
+    assert not np.array_equal(np.asarray(draw(portrait, faces)), portrait)
 
 
 def test_pictures_and_failures(tmp_path: Path, analyzer: Analyzer, portrait_file: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mien.errors import OptionError
 from mien.pipeline.analyzer import Analyzer
-from mien.pipeline.table import COLUMNS, Results, open_writer, rows_of
+from mien.pipeline.table import COLUMNS, Results, columns_of, open_writer, rows_of
 from mien.types.faces import Faces
 from mien.types.media import Failure, FrameResult
 
@@ -211,3 +211,15 @@ def test_a_missing_folder_or_a_folder_as_a_name_is_refused(tmp_path: Path) -> No
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(OptionError, match="got the folder"):
         open_writer(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_classes_that_are_not_miens_get_columns_after_the_others(
+    suffix: str, tmp_path: Path, results: Results
+) -> None:
+    own = Results(results)
+    own.columns = columns_of(["happy", "bored"])
+    assert list(own.columns) == [*COLUMNS, "p_bored"]
+    assert all(list(row) == list(own.columns) for row in own.rows())
+    own.save(tmp_path / f"table{suffix}")
+    assert "p_bored" in own.to_frame().columns

@@ -95,7 +95,7 @@ def _analyze(options: argparse.Namespace) -> int:
     from mien.cli.display import JsonArray, PlainTable, ProgressBar
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.overlay import OverlayWriter
-    from mien.pipeline.table import open_writer, rows_of
+    from mien.pipeline.table import columns_of, open_writer, rows_of
     from mien.types.media import Failure
 
     if options.every is not None and not options.every > 0:
@@ -106,17 +106,18 @@ def _analyze(options: argparse.Namespace) -> int:
         detection_threshold=options.detection_threshold,
         threads=options.threads,
     )
+    columns = columns_of(analyzer.runner.weights.labels)
     read = failed = 0
     interrupted = False
     with contextlib.ExitStack() as stack:
-        writer = stack.enter_context(open_writer(options.out)) if options.out else None
+        writer = stack.enter_context(open_writer(options.out, columns)) if options.out else None
         overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
         printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
         results = analyzer.stream(options.paths, every_s=options.every, observer=overlay, progress=bar.update)
         try:
             for result in results:
-                rows = rows_of(result)
+                rows = rows_of(result, columns)
                 failed += isinstance(result, Failure)
                 read += not isinstance(result, Failure)
                 if writer is not None:

@@ -30,6 +30,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
 """One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart."""
 
 UNRELIABLE = "#9a9a9a"
+Rectangle = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
 BARS_FROM_PX = 110
 
 
@@ -47,39 +49,42 @@ def draw(image: np.ndarray, faces: Faces) -> Image.Image:
     pen = ImageDraw.Draw(picture, "RGBA")
     line = max(1, round(max(picture.size) / 500))
     text_px = int(np.clip(max(picture.size) / 55, 11, 44))
-    font = ImageFont.load_default(text_px)
-    # Large faces last, so that their labels lie over those of small ones behind.
+    # Large faces last, so that their boxes lie over those of small ones behind; labels over all boxes.
     sides = faces.box_xyxy_px[:, 2] - faces.box_xyxy_px[:, 0] if len(faces) else np.zeros(0)
-    for index in np.argsort(sides):
-        _draw_face(pen, faces, int(index), line, font, text_px, picture.size)
+    order = [int(index) for index in np.argsort(sides)]
+    for index in order:
+        _draw_box(pen, faces, index, line, text_px)
+    taken: list[Rectangle] = []
+    for index in reversed(order):
+        size = int(np.clip(sides[index] / 6, 11, text_px))
+        taken.append(_draw_label(pen, faces, index, size, picture.size, taken))
     return picture
 
 
-def _draw_face(
-    pen: ImageDraw.ImageDraw,
-    faces: Faces,
-    index: int,
-    line: int,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    text_px: int,
-    size_wh: tuple[int, int],
-) -> None:
-    box = tuple(float(side) for side in faces.box_xyxy_px[index])
-    reason = faces.quality.reasons[index] if faces.quality is not None else ""
-    unsure = bool(faces.uncertain is not None and faces.uncertain[index])
+def colour_of(name: str) -> str:
+    """The colour of a class; white for a class that is not mien's."""
+    return COLOURS.get(name, "#ffffff")
+
+
+def _reason(faces: Faces, index: int) -> str:
+    return faces.quality.reasons[index] if faces.quality is not None else ""
+
+
+def _look(faces: Faces, index: int) -> tuple[str, str, bool]:
+    """Class, colour, and whether the model is uncertain."""
     name = faces.expression.top[index] if faces.expression is not None else "face"
-    colour = UNRELIABLE if reason else COLOURS.get(name, "#ffffff")
-    outer = (box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1)
-    pen.rectangle(outer, outline="#000000", width=1)
-    _rectangle(pen, box, colour, line, dashed=unsure or bool(reason))
-    text = name
-    if faces.expression is not None:
-        text = f"{name}{'?' if unsure else ''} {faces.expression.confidence[index]:.0%}"
-    if reason:
-        text += " - " + reason.split(" (")[0]
-    _label(pen, text, (box[0], box[1]), colour, font, text_px, size_wh)
-    if faces.expression is not None and box[2] - box[0] >= BARS_FROM_PX and not reason:
-        _bars(pen, faces, index, box, text_px)
+    colour = UNRELIABLE if _reason(faces, index) else colour_of(name)
+    return name, colour, bool(faces.uncertain is not None and faces.uncertain[index])
+
+
+def _draw_box(pen: ImageDraw.ImageDraw, faces: Faces, index: int, line: int, text_px: int) -> None:
+    left, top, right, bottom = (float(side) for side in faces.box_xyxy_px[index])
+    _, colour, unsure = _look(faces, index)
+    reason = _reason(faces, index)
+    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline="#000000", width=1)
+    _rectangle(pen, (left, top, right, bottom), colour, line, dashed=unsure or bool(reason))
+    if faces.expression is not None and right - left >= BARS_FROM_PX and not reason:
+        _bars(pen, faces, index, (left, top, right, bottom), text_px)
 
 
 def _rectangle(
@@ -100,22 +105,51 @@ def _rectangle(
             pen.line((x, top + start, x, top + end), colour, width)
 
 
-def _label(
+def _draw_label(
     pen: ImageDraw.ImageDraw,
-    text: str,
-    corner: tuple[float, float],
-    colour: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    faces: Faces,
+    index: int,
     text_px: int,
     size_wh: tuple[int, int],
-) -> None:
-    """Dark text on a chip of the class's colour above the box, moved inside the picture."""
+    taken: list[Rectangle],
+) -> Rectangle:
+    """Dark text on a chip of the class's colour, where no other label is if there is such a place."""
+    name, colour, unsure = _look(faces, index)
+    text = name
+    if faces.expression is not None:
+        text = f"{name}{'?' if unsure else ''} {faces.expression.confidence[index]:.0%}"
+    if _reason(faces, index):
+        text += " - " + _reason(faces, index).split(" (")[0]
+    font = ImageFont.load_default(text_px)
     width, height = pen.textlength(text, font=font) + text_px / 2, text_px * 1.3
-    x = min(max(0.0, corner[0]), max(0.0, size_wh[0] - width))
-    y = corner[1] - height if corner[1] >= height else corner[1]
+    chip = _free_place(faces.box_xyxy_px[index], (width, height), size_wh, taken)
     dark = colour == COLOURS["sad"]
-    pen.rectangle((x, y, x + width, y + height), fill=colour)
-    pen.text((x + text_px / 4, y + text_px * 0.05), text, fill="#ffffff" if dark else "#000000", font=font)
+    pen.rectangle(chip, fill=colour)
+    place = (chip[0] + text_px / 4, chip[1] + text_px * 0.05)
+    pen.text(place, text, fill="#ffffff" if dark else "#000000", font=font)
+    return chip
+
+
+def _free_place(
+    box: np.ndarray, chip_wh: tuple[float, float], size_wh: tuple[int, int], taken: list[Rectangle]
+) -> Rectangle:
+    """Above the box, else inside it at the top, else below; moved inside the picture; the least covered."""
+    (width, height), (left, top, right, bottom) = chip_wh, (float(side) for side in box)
+    places = []
+    for y in (top - height, top, bottom, bottom - height):
+        for x in (left, right - width):
+            x = min(max(0.0, x), max(0.0, size_wh[0] - width))
+            if 0 <= y <= size_wh[1] - height:
+                places.append((x, y, x + width, y + height))
+    places = places or [(left, top, left + width, top + height)]
+    return min(places, key=lambda place: sum(_overlap(place, other) for other in taken))
+
+
+def _overlap(first: Rectangle, second: Rectangle) -> float:
+    """Common area of two rectangles."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, ...], text_px: int) -> None:
@@ -130,7 +164,7 @@ def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, 
         room = box[2] - box[0]
         pen.rectangle((box[0], top, box[2], top + size), fill=(0, 0, 0, 140))
         name = scores.names[column]
-        pen.rectangle((box[0], top, box[0] + room * float(values[column]), top + size), fill=COLOURS[name])
+        pen.rectangle((box[0], top, box[0] + room * float(values[column]), top + size), fill=colour_of(name))
         text = f"{name} {values[column]:.2f}"
         pen.text((box[0] + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
 

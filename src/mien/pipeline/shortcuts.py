@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import check_array
-from mien.pipeline.table import Results
+from mien.pipeline.table import Results, columns_of
 from mien.types.media import FrameResult
 
 
@@ -39,6 +39,7 @@ def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Res
         inputs, Iterable
     )
     results = Results()
+    results.columns = columns_of(analyzer.runner.weights.labels)
     items = enumerate([inputs] if single else inputs)
     # Paths that follow one another go together, so that a file named twice is read once.
     for are_paths, group in groupby(items, key=lambda item: isinstance(item[1], str | os.PathLike)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -39,12 +39,18 @@ COLUMNS: dict[str, type] = {
 """Name -> type of every column. One row a face a frame; one for a frame without a face; one for a failure.
 What does not apply is `None`: an empty cell in CSV, `null` in JSON and Parquet."""
 
+Columns = Mapping[str, type]
 Row = dict[str, Any]
 
 
-def rows_of(result: FrameResult | Failure) -> list[Row]:
-    """The rows of one result, each with all of `COLUMNS`."""
-    blank: Row = dict.fromkeys(COLUMNS)
+def columns_of(labels: Iterable[str]) -> Columns:
+    """`COLUMNS`, and after them a `p_` column for each class of a model that is not one of mien's eight."""
+    return {**COLUMNS, **{f"p_{name}": float for name in labels if name not in EXPRESSIONS}}
+
+
+def rows_of(result: FrameResult | Failure, columns: Columns = COLUMNS) -> list[Row]:
+    """The rows of one result, each with all of `columns`."""
+    blank: Row = dict.fromkeys(columns)
     if isinstance(result, Failure):
         return [{**blank, "path": result.path, "error": result.error}]
     time_s = None if result.time_s is None else round(result.time_s, 6)
@@ -83,7 +89,13 @@ def _rounded(value: Any, digits: int) -> float:
 
 
 class Results(list[FrameResult | Failure]):
-    """What `analyze` gives: a list of `FrameResult` and `Failure`, in the order of the files."""
+    """What `analyze` gives: a list of `FrameResult` and `Failure`, in the order of the files.
+
+    Attributes:
+        columns: of the table that it makes; `COLUMNS`, and more for a model with classes of its own.
+    """
+
+    columns: Columns = COLUMNS
 
     @property
     def failures(self) -> list[Failure]:
@@ -91,25 +103,25 @@ class Results(list[FrameResult | Failure]):
         return [result for result in self if isinstance(result, Failure)]
 
     def rows(self) -> Iterator[Row]:
-        """One dict a face a frame, with all of `COLUMNS`."""
+        """One dict a face a frame, with all of `columns`."""
         for result in self:
-            yield from rows_of(result)
+            yield from rows_of(result, self.columns)
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with `COLUMNS`; needs pandas (extra `tables`)."""
+        """A pandas DataFrame with `columns`; needs pandas (extra `tables`)."""
         try:
             import pandas
         except ImportError:
             raise MissingExtraError("to_frame needs pandas: pip install 'mien[tables]'") from None
         kinds = {str: "string", int: "Int64", float: "Float64", bool: "boolean"}
-        frame = pandas.DataFrame(list(self.rows()), columns=list(COLUMNS))
-        return frame.astype({name: kinds[kind] for name, kind in COLUMNS.items()})
+        frame = pandas.DataFrame(list(self.rows()), columns=list(self.columns))
+        return frame.astype({name: kinds[kind] for name, kind in self.columns.items()})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all rows; the suffix chooses the format (.csv, .jsonl, .parquet)."""
-        with open_writer(Path(path)) as writer:
+        with open_writer(Path(path), self.columns) as writer:
             for result in self:
-                writer.write(rows_of(result))
+                writer.write(rows_of(result, self.columns))
 
 
 class TableWriter:
@@ -119,8 +131,8 @@ class TableWriter:
     another error it is removed, and what stood under the name before stays.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, columns: Columns = COLUMNS) -> None:
+        self.path, self.columns = path, columns
         self.part = path.with_name(path.name + ".part")
         if not path.parent.is_dir():
             raise OptionError(
@@ -162,7 +174,7 @@ class CsvWriter(TableWriter):
 
     def open(self) -> None:  # noqa: D102
         self.stream = self.part.open("w", newline="", encoding="utf-8")
-        self.table = csv.DictWriter(self.stream, list(COLUMNS))
+        self.table = csv.DictWriter(self.stream, list(self.columns))
         self.table.writeheader()
 
     def write(self, rows: list[Row]) -> None:  # noqa: D102
@@ -210,7 +222,7 @@ class ParquetWriter(TableWriter):
             float: pyarrow.float64(),
             bool: pyarrow.bool_(),
         }
-        self.schema = pyarrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+        self.schema = pyarrow.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
         self.arrow = pyarrow
         self.table = pyarrow.parquet.ParquetWriter(self.part, self.schema)
         self.waiting: list[Row] = []
@@ -238,7 +250,7 @@ WRITERS: dict[str, type[TableWriter]] = {
 }
 
 
-def open_writer(path: Path) -> TableWriter:
+def open_writer(path: Path, columns: Columns = COLUMNS) -> TableWriter:
     """The writer for a file name.
 
     Raises:
@@ -249,4 +261,4 @@ def open_writer(path: Path) -> TableWriter:
         raise OptionError(
             f"expected a file name that ends in {', '.join(WRITERS)}, got {path.name!r}. The ending chooses the format."
         )
-    return writer(path)
+    return writer(path, columns)
