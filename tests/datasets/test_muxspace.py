@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from mien.datasets import muxspace
-from mien.errors import DataNotFoundError, UnknownNameError
+from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import held_out, load_protocol
+from mien.errors import DataError, DataNotFoundError, UnknownNameError
 
 TABLE = """file,label,split,identity,annotator
 b.jpg,happiness,train,Ann,x
@@ -73,3 +75,80 @@ def test_counts_of_the_real_splits_and_that_no_person_is_in_both(muxspace_root: 
     assert not {row.identity for row in train} & {row.identity for row in val}
     picture = next(muxspace.images(muxspace_root, val[:1]))
     assert picture.shape == (112, 112, 3)
+
+
+MUXSPACE = DATASETS["muxspace"]
+
+
+def test_the_data_set_reads_the_same_table(look_alike: Path) -> None:
+    rows = MUXSPACE.rows(look_alike)
+    assert [(row.id, row.split, row.label, row.subject) for row in rows] == [
+        ("b.jpg", "train", "happy", "Ann"),
+        ("a.jpg", "val", "angry", "Ben"),
+        ("c.jpg", "train", "neutral", "Cem"),
+    ]
+    read = MUXSPACE.reader(look_alike, rows)
+    assert [int(read(index).mean()) for index in range(3)] == pytest.approx([120, 20, 220], abs=2)
+
+
+def test_people_of_train_are_divided_by_the_stated_rule(tmp_path: Path) -> None:
+    MUXSPACE.look_alike(tmp_path, 2)
+    parts = {
+        split: MUXSPACE.samples(tmp_path, "muxspace_5", split, check=False)
+        for split in ("train", "select", "val")
+    }
+    assert [len(part) for part in parts.values()] == [10, 10, 10]
+    assert all(held_out(f"muxspace:{name}", 0.15) for name in parts["select"].subjects)
+    assert not any(held_out(f"muxspace:{name}", 0.15) for name in parts["train"].subjects)
+
+
+def test_a_person_in_both_splits_is_counted(look_alike: Path) -> None:
+    table = look_alike / "labels.csv"
+    table.write_text(table.read_text().replace("Ben", "Ann"))
+    assert MUXSPACE.verify(look_alike, counts=False).shared_subjects == 1
+
+
+def test_a_file_that_the_archive_lacks(look_alike: Path) -> None:
+    with (look_alike / "labels.csv").open("a") as table:
+        table.write("d.jpg,sad,train,Dan,y\n")
+    (problem,) = MUXSPACE.verify(look_alike, counts=False).problems
+    assert problem == "expected 'd.jpg' in images_112.zip, got no file of that name"
+    with pytest.raises(DataError, match=r"expected 'd\.jpg'"):
+        muxspace.rows(look_alike, "train")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Anger", "Gloom", "got 'Gloom'"),
+        ("val", "dev", "expected the splits train, val in .* got dev"),
+        ("identity", "who", r"not \{'identity'\}"),
+    ],
+)
+def test_a_wrong_table_is_a_problem(old: str, new: str, message: str, look_alike: Path) -> None:
+    table = look_alike / "labels.csv"
+    table.write_text(table.read_text().replace(old, new))
+    assert len(MUXSPACE.verify(look_alike).problems) == 1
+    with pytest.raises(DataError, match=message):
+        MUXSPACE.rows(look_alike)
+
+
+def test_an_archive_that_is_none_is_a_problem(look_alike: Path) -> None:
+    (look_alike / "images_112.zip").write_bytes(b"no archive")
+    (problem,) = MUXSPACE.verify(look_alike, counts=False).problems
+    assert "expected a zip archive" in problem
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("split", ["train", "select", "val"])
+def test_the_real_pictures_pass_the_protocol(split: str, muxspace_root: Path) -> None:
+    samples = MUXSPACE.samples(muxspace_root, "muxspace_5", split)
+    assert samples.counts == load_protocol("muxspace_5").splits[split].per_class
+    assert samples.read(0).shape[:2] == (112, 112)
+    if split == "val":
+        assert min(samples.counts.values()) >= 50
+
+
+@pytest.mark.data
+def test_the_real_counts_are_the_expected_ones(muxspace_root: Path) -> None:
+    assert not MUXSPACE._count_problems(MUXSPACE.rows(muxspace_root))

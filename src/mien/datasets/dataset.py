@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,9 @@ import numpy as np
 
 from mien.datasets.protocol import Protocol, ids_hash, load_protocol
 from mien.datasets.samples import Samples
+from mien.datasets.verification import Verification, first_few, notes_on, order_hint
 from mien.errors import DataError, DataNotFoundError, UnknownNameError
+from mien.labels.expressions import EXPRESSIONS, canonical
 from mien.registry import Registry
 
 Reader = Callable[[int], np.ndarray]
@@ -39,38 +41,8 @@ class Row:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What `Dataset.verify` found.
-
-    Attributes:
-        dataset, root: what was looked at.
-        counts: split -> class -> pictures.
-        problems: each a sentence, expected and got; empty where all is as distributed.
-        duplicates: groups of pixel-identical pictures, and how many of them lie across two splits.
-        conflicting: of those groups, how many have two labels.
-        shared_subjects: people who are in more than one split.
-        sha256: hash over ids, labels and pictures.
-    """
-
-    dataset: str
-    root: str
-    counts: Mapping[str, Mapping[str, int]]
-    problems: tuple[str, ...]
-    duplicates: int
-    duplicates_across_splits: int
-    conflicting: int
-    shared_subjects: int
-    sha256: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether files, counts and labels are as distributed; duplicates are reported, not a problem."""
-        return not self.problems
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "ok": self.ok}
+_Kept = tuple[Row, tuple[int, np.ndarray | None]]
+"""A row with its target and soft label under a protocol."""
 
 
 class Dataset(ABC):
@@ -120,6 +92,14 @@ class Dataset(ABC):
             return None
         return protocol.labels.index(row.label), None
 
+    def split_of(self, row: Row, protocol: Protocol) -> str:
+        """Split of the protocol that a row belongs to: its official one, unless a subclass divides that."""
+        return row.split
+
+    def expected_of(self, rows: Sequence[Row]) -> Mapping[str, Mapping[str, int]]:
+        """Counts as distributed for the form that these rows come from: `expected`, unless there are several."""
+        return self.expected
+
     def samples(
         self, root: str | Path, protocol: Protocol | str, split: str, fold: int = 0, check: bool = True
     ) -> Samples:
@@ -128,13 +108,13 @@ class Dataset(ABC):
         Args:
             root: folder of the data set.
             protocol: or its name.
-            split: one of the protocol's `train`, `select` and `test`.
+            split: one of the protocol's `train`, `select` and `test`; with folds also "all".
             fold: which fold is tested, where the protocol has folds.
             check: compare with the frozen counts and ids; false for look-alikes and parts.
 
         Raises:
             DataNotFoundError: the data are not there.
-            DataError: counts or ids differ from the frozen ones.
+            DataError: counts or ids differ from the frozen ones, or the split is empty.
             UnknownNameError: no such split.
         """
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
@@ -142,85 +122,110 @@ class Dataset(ABC):
             raise DataError(
                 f"expected a protocol for {self.name!r}, got {protocol.name!r} for {protocol.dataset!r}"
             )
-        known = (protocol.train, protocol.select, protocol.test)
+        known = (protocol.train, protocol.select, protocol.test, *(("all",) if protocol.folds > 1 else ()))
         if split not in known:
             raise UnknownNameError(f"split of {protocol.name!r}", split, known)
         root = Path(root)
-        rows = self._of_split(self.rows(root), protocol, split, fold)
-        chosen = [(row, labels) for row in rows if (labels := self.labelled(row, protocol)) is not None]
-        rows = [row for row, _ in chosen]
-        target = np.array([labels[0] for _, labels in chosen], np.int64).reshape(len(chosen))
-        softs = [labels[1] for _, labels in chosen]
-        soft = None
-        if softs and softs[0] is not None:
-            soft = np.stack([value for value in softs if value is not None]).astype(np.float32)
-        ids = tuple(row.id for row in rows)
+        listed = self.rows(root)
+        kept = [(row, labels) for row in listed if (labels := self.labelled(row, protocol)) is not None]
+        if protocol.folds > 1 and check:
+            self._check(protocol, "all", kept)
+        chosen = self._of_split(kept, protocol, split, fold)
+        if not chosen:
+            raise DataError(
+                f"expected pictures in {split!r} of {protocol.name!r}, got none. Splits found: "
+                f"{', '.join(sorted({row.split for row in listed})) or 'none'}."
+            )
         if check:
-            self._check(protocol, split, ids, target)
+            self._check(protocol, split, chosen)
+        return self._samples(root, protocol, chosen)
+
+    def _samples(self, root: Path, protocol: Protocol, chosen: Sequence[_Kept]) -> Samples:
+        rows = [row for row, _ in chosen]
+        ids = tuple(row.id for row in rows)
+        target = np.array([target for _, (target, _) in chosen], np.int64)
+        softs = [soft for _, (_, soft) in chosen if soft is not None]
+        soft = np.stack(softs).astype(np.float32) if softs else None
         people = tuple(row.subject or "" for row in rows) if any(row.subject for row in rows) else None
-        extras = {
-            name: np.array([row.extras[name] for row in rows]) for name in (rows[0].extras if rows else ())
-        }
-        digest = hashlib.sha256((ids_hash(ids) + target.tobytes().hex()).encode()).hexdigest()
+        extras = {name: np.array([row.extras[name] for row in rows]) for name in rows[0].extras}
+        digest = hashlib.sha256(ids_hash(ids).encode() + target.tobytes())
+        digest.update(b"" if soft is None else soft.tobytes())
         return Samples(
-            ids, protocol.labels, target, self.reader(root, rows), self.framing, digest, soft, people, extras
+            ids,
+            protocol.labels,
+            target,
+            self.reader(root, rows),
+            self.framing,
+            digest.hexdigest(),
+            soft,
+            people,
+            extras,
         )
 
-    def _of_split(self, rows: list[Row], protocol: Protocol, split: str, fold: int) -> list[Row]:
-        """Rows of an official split, or of the folds by person: sorted people, fold = index mod folds."""
+    def _of_split(self, kept: Sequence[_Kept], protocol: Protocol, split: str, fold: int) -> list[_Kept]:
+        """Rows of a split, or of the folds by person: sorted people, fold = index mod folds."""
+        if split == "all":
+            return list(kept)
         if protocol.folds == 1:
-            return [row for row in rows if row.split == split]
+            return [one for one in kept if self.split_of(one[0], protocol) == split]
         if not 0 <= fold < protocol.folds:
             raise DataError(f"expected a fold from 0 to {protocol.folds - 1}, got {fold}")
-        people = sorted({row.subject for row in rows if row.subject})
+        people = sorted({row.subject for row, _ in kept if row.subject})
         number = {person: index % protocol.folds for index, person in enumerate(people)}
         chooses = (fold + 1) % protocol.folds
         wanted = {protocol.test: {fold}, protocol.select: {chooses}}.get(
             split, set(range(protocol.folds)) - {fold, chooses}
         )
-        return [row for row in rows if row.subject and number[row.subject] in wanted]
+        return [one for one in kept if one[0].subject and number[one[0].subject] in wanted]
 
-    def _check(self, protocol: Protocol, split: str, ids: tuple[str, ...], target: np.ndarray) -> None:
+    def _check(self, protocol: Protocol, split: str, chosen: Sequence[_Kept]) -> None:
         facts = protocol.splits.get(split)
         if facts is None:
             return
-        if len(ids) != facts.pictures:
+        todo = f"Run `mien datasets verify {self.name} ROOT`."
+        if len(chosen) != facts.pictures:
             raise DataError(
                 f"expected {facts.pictures} pictures in {split!r} of {protocol.name!r} ({facts.source}), "
-                f"got {len(ids)}. Run `mien datasets verify {self.name} ROOT`."
+                f"got {len(chosen)}. {todo}"
             )
-        if facts.ids_sha256 and ids_hash(ids) != facts.ids_sha256:
+        found = Counter(protocol.labels[target] for _, (target, _) in chosen if target >= 0)
+        for label, wanted in (facts.per_class or {}).items():
+            if found[label] != wanted:
+                raise DataError(
+                    f"expected {wanted} pictures of {label!r} in {split!r} of {protocol.name!r} "
+                    f"({facts.source}), got {found[label]}. {todo}"
+                )
+        known = (facts.ids_sha256, *facts.ids_sha256_also)
+        if facts.ids_sha256 and ids_hash([row.id for row, _ in chosen]) not in known:
             raise DataError(
-                f"expected the frozen ids of {split!r} in {protocol.name!r}, got others, or another order. "
-                f"Run `mien datasets verify {self.name} ROOT`."
+                f"expected the frozen ids of {split!r} in {protocol.name!r}, got others, or another order. {todo}"
             )
 
-    def verify(self, root: str | Path) -> Verification:
+    def verify(self, root: str | Path, counts: bool = True) -> Verification:
         """Read everything and compare with what was distributed: counts, labels, files, duplicates, people.
 
-        A picture that cannot be read is a problem in the answer, not an exception.
+        A picture that cannot be read, or a list with unknown classes, is a problem in the answer, not an
+        exception.
+
+        Args:
+            root: folder of the data set.
+            counts: compare the counts; false for look-alikes and parts.
 
         Raises:
-            DataNotFoundError: the tree is not there at all.
+            DataNotFoundError: the tree, or one of its lists, is not there at all.
         """
         root = Path(root)
-        rows = self.rows(root)
-        problems = list(self._count_problems(rows))
+        try:
+            rows = self.rows(root)
+        except (DataError, UnknownNameError) as error:
+            return Verification(self.name, root.name, {}, (str(error),), 0, 0, 0, 0, "")
+        problems = self._count_problems(rows) if counts else []
         repeated = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
-        problems += [f"expected each picture once, got {name!r} twice" for name in repeated[:10]]
-        read = self.reader(root, rows)
-        same: dict[str, list[Row]] = defaultdict(list)
-        whole = hashlib.sha256()
-        for index, row in enumerate(rows):
-            try:
-                picture = read(index)
-            except DataError as error:
-                problems.append(str(error))
-                continue
-            digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes() + str(picture.shape).encode())
-            same[digest.hexdigest()].append(row)
-            whole.update(f"{row.id}\t{row.label}\t{digest.hexdigest()}\n".encode())
+        problems += first_few(f"expected each picture once, got {name!r} more than once" for name in repeated)
+        same, unread, sha256 = self._pictures(root, rows)
         groups = [group for group in same.values() if len(group) > 1]
+        across = [group for group in groups if len({row.split for row in group}) > 1]
+        torn = [group for group in groups if len({row.label for row in group if row.label}) > 1]
         places: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             if row.subject:
@@ -229,13 +234,34 @@ class Dataset(ABC):
             dataset=self.name,
             root=root.name,
             counts=self._counts(rows),
-            problems=tuple(problems),
+            problems=tuple(problems + first_few(unread)),
             duplicates=len(groups),
-            duplicates_across_splits=sum(len({row.split for row in group}) > 1 for group in groups),
-            conflicting=sum(len({row.label for row in group}) > 1 for group in groups),
+            duplicates_across_splits=len(across),
+            conflicting=len(torn),
             shared_subjects=sum(len(splits) > 1 for splits in places.values()),
-            sha256=whole.hexdigest(),
+            sha256=sha256,
+            notes=notes_on("in two splits", across) + notes_on("with two labels", torn),
         )
+
+    def _pictures(self, root: Path, rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str], str]:
+        """Rows by the hash of their picture, what could not be read, and a hash over all."""
+        try:
+            read = self.reader(root, rows)
+        except DataError as error:
+            return {}, [str(error)], ""
+        same: dict[str, list[Row]] = defaultdict(list)
+        unread = []
+        whole = hashlib.sha256()
+        for index, row in enumerate(rows):
+            try:
+                picture = read(index)
+            except DataError as error:
+                unread.append(str(error))
+                continue
+            digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes() + str(picture.shape).encode())
+            same[digest.hexdigest()].append(row)
+            whole.update(f"{row.id}\t{row.label}\t{digest.hexdigest()}\n".encode())
+        return same, unread, whole.hexdigest()
 
     def _counts(self, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -244,16 +270,17 @@ class Dataset(ABC):
         return {split: dict(sorted(classes.items())) for split, classes in counts.items()}
 
     def _count_problems(self, rows: Sequence[Row]) -> list[str]:
-        found = self._counts(rows)
+        expected, found = self.expected_of(rows), self._counts(rows)
         problems = []
-        for split, classes in self.expected.items():
+        for split, classes in expected.items():
             for label, wanted in classes.items():
                 got = found.get(split, {}).get(label, 0)
                 if got != wanted:
                     problems.append(
                         f"expected {wanted} pictures of {label!r} in {split!r} ({self.expected_source}), got {got}"
                     )
-        return problems
+        hint = order_hint(expected, found) if problems else None
+        return [hint, *problems] if hint else problems
 
     def not_found(self, looked_for: Path) -> DataNotFoundError:
         """The error that says where we looked, what is expected there, and where to apply."""
@@ -261,6 +288,34 @@ class Dataset(ABC):
             f"{self.title} not found: looked for {looked_for}. Expected:\n{self.layout}\n"
             f"Where to get it: {self.apply_at}. Licence: {self.licence}."
         )
+
+
+def named_classes(names: Iterable[str], where: object, known: Sequence[str] = EXPRESSIONS) -> dict[str, str]:
+    """Class names of a data set -> mien's.
+
+    Args:
+        names: as they stand in the files; any spelling that `mien.labels.expressions.canonical` knows.
+        where: the list or folder they come from, for the message.
+        known: the classes that the set has.
+
+    Raises:
+        DataError: names that are none of them; all are listed, with what is known.
+    """
+    found, unknown = {}, []
+    for name in sorted(set(names)):
+        try:
+            found[name] = canonical(name)
+        except UnknownNameError:
+            unknown.append(name)
+            continue
+        if found[name] not in known:
+            unknown.append(name)
+    if unknown:
+        raise DataError(
+            f"expected the classes {', '.join(known)} (or a synonym, such as 'happiness') in {where}, "
+            f"got {', '.join(repr(name) for name in unknown)}"
+        )
+    return found
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "mien.datasets")

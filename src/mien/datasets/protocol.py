@@ -8,11 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ProtocolError, UnknownNameError
+
+if TYPE_CHECKING:
+    from mien.datasets.dataset import Dataset
+    from mien.datasets.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -21,15 +26,18 @@ class SplitFacts:
 
     Attributes:
         pictures: how many.
-        per_class: how many of each class, `None` where we do not know.
+        per_class: how many of each class, `None` where we do not know. Their sum is less than `pictures`
+            where some have a soft label only.
         ids_sha256: `ids_hash` of the ids in order, `None` where nobody here has seen the files.
         source: where the counts come from: "counted here", "reported by the authors", "from memory".
+        ids_sha256_also: further hashes that are right, where a set is distributed in several forms.
     """
 
     pictures: int
     per_class: Mapping[str, int] | None
     ids_sha256: str | None
     source: str
+    ids_sha256_also: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,11 @@ class Protocol:
         labels: the classes in the order of the outputs.
         train, select, test: names of the splits; `select` chooses the epoch, temperature and thresholds.
         metric: the figure that is reported, "accuracy", "uar", "macro_f1".
-        folds: number of cross-validation folds, 1 for fixed splits. With folds, the splits are made from
-            subjects, and the fold after the tested one selects.
+        folds: number of cross-validation folds, 1 for fixed splits, else at least 3. With folds, the splits
+            are made from subjects, and the fold after the tested one selects.
         aggregation: "single", "mean of folds" or "pooled".
         subjects_disjoint: no person is in two splits.
-        splits: what each must hold.
+        splits: what each must hold; with folds, what "all" of them hold together.
         source: where the protocol is described.
     """
 
@@ -72,6 +80,11 @@ class Protocol:
         if self.train in (self.select, self.test):
             raise ProtocolError(
                 f"expected protocol {self.name!r} to learn from a split of its own, got {self.train!r} twice"
+            )
+        if self.folds < 1 or self.folds == 2:
+            raise ProtocolError(
+                f"expected protocol {self.name!r} to have 1 fold or at least 3 (one tests, one chooses, the "
+                f"rest teach), got {self.folds}"
             )
 
 
@@ -106,3 +119,77 @@ def protocol_from(stored: Mapping[str, Any]) -> Protocol:
 def ids_hash(ids: Sequence[str]) -> str:
     """sha256 of the ids in order, one a line."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def name_share(name: str) -> float:
+    """A number in [0, 1) that depends on a name alone: the first 8 bytes of its sha256, over 2**64."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def held_out(name: str, share: float) -> bool:
+    """Whether a person (or picture) is in the part of that share which is held out, for ever the same.
+
+    Needs no seed and no list, and adding people moves nobody. Put the data set before the name
+    ("muxspace:ann"), so that two sets do not hold out the same numbers.
+    """
+    return name_share(name) < share
+
+
+def freeze(draft: Protocol, dataset: Dataset, root: str | Path, source: str = "counted here") -> Protocol:
+    """Count a protocol's splits on the real data, to be stored by `protocol_text`.
+
+    Args:
+        draft: the protocol; its `splits` are replaced.
+        dataset: reads it.
+        root: the real data, in the form in which it is distributed.
+        source: where the counts come from.
+
+    Raises:
+        ProtocolError: a picture is in two splits, a person is although `subjects_disjoint`, or a class has no
+            picture to learn from.
+    """
+    if draft.folds > 1:
+        whole = dataset.samples(root, draft, "all", check=False)
+        _refuse_untaught(draft, whole)
+        return replace(draft, splits={"all": _facts(whole, source)})
+    names = (draft.train, draft.select, draft.test)
+    parts = {name: dataset.samples(root, draft, name, check=False) for name in names}
+    _refuse_untaught(draft, parts[draft.train])
+    _refuse_shared(draft, "picture", {name: set(part.ids) for name, part in parts.items()})
+    if draft.subjects_disjoint:
+        people = {name: set(part.subjects or ()) - {""} for name, part in parts.items()}
+        _refuse_shared(draft, "person", people)
+    return replace(draft, splits={name: _facts(part, source) for name, part in parts.items()})
+
+
+def _facts(part: Samples, source: str) -> SplitFacts:
+    return SplitFacts(len(part), part.counts, ids_hash(part.ids), source)
+
+
+def _refuse_untaught(draft: Protocol, train: Samples) -> None:
+    absent = [label for label, count in train.counts.items() if not count]
+    if absent:
+        raise ProtocolError(
+            f"expected pictures of every class in {draft.train!r} of {draft.name!r}, got none of "
+            f"{', '.join(absent)}. Leave the class out of `labels`."
+        )
+
+
+def _refuse_shared(draft: Protocol, kind: str, members: Mapping[str, set[str]]) -> None:
+    names = list(members)
+    for first, second in ((a, b) for index, a in enumerate(names) for b in names[index + 1 :]):
+        shared = sorted(members[first] & members[second])
+        if shared:
+            raise ProtocolError(
+                f"expected no {kind} in two splits of {draft.name!r}, got {len(shared)} in both {first!r} and "
+                f"{second!r}, such as {shared[0]!r}"
+            )
+
+
+def protocol_text(protocol: Protocol) -> str:
+    """A protocol as the content of its file, `protocols/<name>.json`."""
+    stored = asdict(protocol)
+    for facts in stored["splits"].values():
+        if not facts["ids_sha256_also"]:
+            del facts["ids_sha256_also"]
+    return json.dumps(stored, indent=2, ensure_ascii=False) + "\n"

@@ -25,7 +25,8 @@ class Samples:
         subjects: the person of each picture, `None` where the set does not say.
         extras: further labels by name, each (N, ...): "valence_arousal", "gender", "age", "race"; and
             "duplicate_of_train", bool, for evaluation splits.
-        sha256: hash over what was read, so that a report can name its data.
+        sha256: hash over ids, targets and soft labels, so that a report can name its data; the pictures
+            themselves are hashed by `Dataset.verify`.
     """
 
     ids: tuple[str, ...]

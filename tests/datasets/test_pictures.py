@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.datasets.pictures import decode, draw_face
+from mien.errors import DataError
+from mien.labels.expressions import EXPRESSIONS
+
+
+@pytest.mark.parametrize(
+    ("mode", "shape"), [("L", (8, 6)), ("RGB", (8, 6, 3)), ("RGBA", (8, 6, 3)), ("P", (8, 6, 3))]
+)
+def test_grey_stays_grey_and_all_else_is_rgb(mode: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    Image.new("L", (6, 8), 77).convert(mode).save(path)
+    picture = decode(path, path)
+    assert picture.shape == shape
+    assert picture.dtype == np.uint8
+    assert (picture == 77).all()
+    assert np.array_equal(decode(path.read_bytes(), "x"), picture)
+
+
+def test_exif_turns_the_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = io.BytesIO()
+    Image.new("L", (20, 10)).save(stored, "JPEG", exif=exif)
+    assert decode(stored.getvalue(), "x").shape == (20, 10)
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 300, 600])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_cut_off_files_are_named(size: int, kind: str, tmp_path: Path) -> None:
+    stored = io.BytesIO()
+    Image.fromarray(draw_face("sad", 64, np.random.default_rng(0))).save(stored, kind)
+    assert len(stored.getvalue()) > 700
+    path = tmp_path / "cut.img"
+    path.write_bytes(stored.getvalue()[:size])
+    with pytest.raises(DataError, match=r"damaged or other file .*cut\.img"):
+        decode(path, path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"got no file .*absent\.png"):
+        decode(tmp_path / "absent.png", tmp_path / "absent.png")
+
+
+def test_drawn_faces_can_be_told_apart_by_class_and_no_two_are_alike() -> None:
+    random = np.random.default_rng(0)
+    names = (*EXPRESSIONS, "happily surprised")
+    drawn = np.stack([[draw_face(name, 48, random) for _ in range(20)] for name in names]).astype(float)
+    assert drawn.shape == (9, 20, 48, 48)
+    assert len({one.tobytes() for some in drawn for one in some}) == 180
+    drawn -= drawn.mean((2, 3), keepdims=True)
+    means = drawn[:, :10].mean(1)
+    distances = ((drawn[:, 10:, None] - means) ** 2).mean((3, 4))
+    assert np.mean(distances.argmin(2) == np.arange(9)[:, None]) > 0.8
