@@ -490,7 +490,7 @@ DIFFERS = (
         Reported("caer_s", "accuracy", 93.00, "repository's README"),
     ),
     differs=DIFFERS,
-    quick_options={"units": (1, 1, 1), "width": 96, "depth": 1},
+    quick_options={"units": (1, 1, 1), "width": 256, "depth": 1},
 )
 def poster_pp(
     classes: int = len(RAFDB),
