@@ -98,9 +98,7 @@ def test_published_sum_and_the_counts_are_compared_over_our_splits(tmp_path: Pat
     assert sum(expw.WHOLE.values()) == 91793 == load_protocol("expw_7").splits["all"].pictures
     assert dict(load_protocol("expw_7").splits["all"].per_class) == expw.WHOLE
     DATA.look_alike(tmp_path)
-    with pytest.raises(
-        DataError, match=r"expected 34883 pictures of 'neutral' in 'expw_7' .*got 6\. Run `mien"
-    ):
+    with pytest.raises(DataError, match=r"expected 91793 pictures in 'all' of 'expw_7' .*got 42\. Run `mien"):
         DATA.samples(tmp_path, "expw_7", "test")
     assert any(
         problem == "expected 30537 pictures of 'happy' in 'all' (from memory), got 6"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.datasets.pictures import decode, draw_face
+from mien.datasets.drawn import drawn_face
+from mien.datasets.pictures import decode
 from mien.errors import DataError
-from mien.labels.expressions import EXPRESSIONS
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_exif_turns_the_picture() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
 def test_cut_off_files_are_named(size: int, kind: str, tmp_path: Path) -> None:
     stored = io.BytesIO()
-    Image.fromarray(draw_face("sad", 64, np.random.default_rng(0))).save(stored, kind)
+    Image.fromarray(drawn_face("sad", 64)).save(stored, kind)
     assert len(stored.getvalue()) > 700
     path = tmp_path / "cut.img"
     path.write_bytes(stored.getvalue()[:size])
@@ -48,15 +48,3 @@ def test_cut_off_files_are_named(size: int, kind: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"got no file .*absent\.png"):
         decode(tmp_path / "absent.png", tmp_path / "absent.png")
-
-
-def test_drawn_faces_can_be_told_apart_by_class_and_no_two_are_alike() -> None:
-    random = np.random.default_rng(0)
-    names = (*EXPRESSIONS, "happily surprised")
-    drawn = np.stack([[draw_face(name, 48, random) for _ in range(20)] for name in names]).astype(float)
-    assert drawn.shape == (9, 20, 48, 48)
-    assert len({one.tobytes() for some in drawn for one in some}) == 180
-    drawn -= drawn.mean((2, 3), keepdims=True)
-    means = drawn[:, :10].mean(1)
-    distances = ((drawn[:, 10:, None] - means) ** 2).mean((3, 4))
-    assert np.mean(distances.argmin(2) == np.arange(9)[:, None]) > 0.8

@@ -92,7 +92,7 @@ def test_compound_counts_are_compared_over_both_splits(tmp_path: Path) -> None:
         > 3000
     )
     path.write_text("".join(lines[1:]))
-    with pytest.raises(DataError, match="expected 697 pictures of 'happily_surprised' in 'rafdb_compound'"):
+    with pytest.raises(DataError, match="expected 3954 pictures in 'all' of 'rafdb_compound'"):
         data.samples(tmp_path, "rafdb_compound", "train")
     counted = [problem for problem in data.verify(tmp_path).problems if "pictures of" in problem]
     assert len(counted) == 1

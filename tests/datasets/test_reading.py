@@ -19,13 +19,13 @@ def test_grey_files_stay_grey_and_others_become_rgb(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_is_not_there_or_torn_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected the picture .*a\.png, got no such file\. Unpack"):
+    with pytest.raises(DataError, match=r"got no file .*a\.png\. Unpack"):
         read_picture(tmp_path / "a.png")
     Image.new("RGB", (60, 60), "red").save(tmp_path / "b.png")
     whole = (tmp_path / "b.png").read_bytes()
     for content in (b"", b"no picture", whole[: len(whole) // 2]):
         (tmp_path / "c.png").write_bytes(content)
-        with pytest.raises(DataError, match=r"got .*c\.png, which cannot be read .*Unpack it again"):
+        with pytest.raises(DataError, match=r"damaged or other file .*c\.png .*Unpack it again"):
             read_picture(tmp_path / "c.png")
 
 

@@ -128,7 +128,7 @@ class Dataset(ABC):
         root = Path(root)
         listed = self.rows(root)
         kept = [(row, labels) for row in listed if (labels := self.labelled(row, protocol)) is not None]
-        if protocol.folds > 1 and check:
+        if check:
             self._check(protocol, "all", kept)
         chosen = self._of_split(kept, protocol, split, fold)
         if not chosen:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,16 @@ def drawn_face(expression: str, size: int, seed: int = 0) -> np.ndarray:
         UnknownNameError: no such expression.
     """
     return drawn_photo(size, size, [(expression, (0, 0, size), seed)], seed)
+
+
+def grey_faces(side_px: int, seed: int) -> Callable[[str], np.ndarray]:
+    """A function that draws a new grey face (side, side) of an expression each time it is called."""
+    numbers = count(1000 * seed)
+
+    def draw(expression: str) -> np.ndarray:
+        return np.asarray(Image.fromarray(drawn_face(expression, side_px, next(numbers))).convert("L"))
+
+    return draw
 
 
 def drawn_photo(width: int, height: int, faces: Sequence[Part], seed: int = 0) -> np.ndarray:

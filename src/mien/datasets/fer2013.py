@@ -29,7 +29,8 @@ import numpy as np
 from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, named_classes, register
-from mien.datasets.pictures import SUFFIXES, decode, draw_face
+from mien.datasets.drawn import grey_faces
+from mien.datasets.pictures import SUFFIXES, decode
 from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Samples
 from mien.errors import DataError, OptionError
@@ -312,9 +313,12 @@ def draw(root: Path, kinds: Sequence[tuple[str, str]], per_class: int, seed: int
 
     The last picture of the private test is that of the first training row, to have a duplicate across splits.
     """
-    random = np.random.default_rng(seed)
+    face = grey_faces(SIDE_PX, seed)
+    # What is no class, such as a picture on which the votes are tied, is drawn neutral.
     drawn = [
-        (split, label, draw_face(label, SIDE_PX, random)) for split, label in kinds for _ in range(per_class)
+        (split, label, face(label if label in EXPRESSIONS else "neutral"))
+        for split, label in kinds
+        for _ in range(per_class)
     ]
     drawn[-1] = (*drawn[-1][:2], drawn[0][2])
     root.mkdir(parents=True, exist_ok=True)

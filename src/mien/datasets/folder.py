@@ -20,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, named_classes, register
-from mien.datasets.pictures import SUFFIXES, decode, draw_face
+from mien.datasets.drawn import grey_faces
+from mien.datasets.pictures import SUFFIXES, decode
 from mien.datasets.protocol import Protocol, freeze, name_share
 from mien.errors import DataError
 from mien.labels.expressions import EXPRESSIONS
@@ -135,11 +135,11 @@ class Folder(Dataset):
 
     def look_alike(self, root: Path, per_class: int = 2, seed: int = 0) -> None:
         """Draw class folders, 64 x 64."""
-        random = np.random.default_rng(seed)
+        face = grey_faces(64, seed)
         for label in EXPRESSIONS:
             (root / label).mkdir(parents=True, exist_ok=True)
             for number in range(per_class):
-                picture = Image.fromarray(draw_face(label, 64, random))
+                picture = Image.fromarray(face(label))
                 picture.save(root / label / f"{label}_{number:03d}.png")
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from mien.datasets.dataset import Dataset, Row
-from mien.datasets.protocol import Protocol, load_protocol
-from mien.datasets.samples import Samples
-from mien.errors import DataError
 
 HELD_OUT = "train_held_out"
 ONE_IN = 10
@@ -65,23 +61,6 @@ class CountedWhole(Dataset):
 
     They stand in `expected["all"]`, and in the facts "all" of their protocols.
     """
-
-    def samples(
-        self, root: str | Path, protocol: Protocol | str, split: str, fold: int = 0, check: bool = True
-    ) -> Samples:
-        """As `Dataset.samples`; `check` compares the whole with the protocol's facts "all" too."""
-        protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
-        facts = protocol.splits.get("all")
-        if check and facts is not None:
-            found = Counter(row.label for row in self.rows(Path(root)))
-            wanted = facts.per_class or {}
-            if wrong := {label: found[label] for label in wanted if found[label] != wanted[label]}:
-                label, got = next(iter(wrong.items()))
-                raise DataError(
-                    f"expected {wanted[label]} pictures of {label!r} in {protocol.name!r} ({facts.source}), "
-                    f"got {got}. Run `mien datasets verify {self.name} ROOT`."
-                )
-        return super().samples(root, protocol, split, fold, check)
 
     def _count_problems(self, rows: Sequence[Row]) -> list[str]:
         return super()._count_problems([replace(row, split="all") for row in rows])

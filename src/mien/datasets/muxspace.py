@@ -28,7 +28,8 @@ import numpy as np
 from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, named_classes, register
-from mien.datasets.pictures import decode, draw_face
+from mien.datasets.drawn import grey_faces
+from mien.datasets.pictures import decode
 from mien.datasets.protocol import Protocol, held_out
 from mien.errors import DataError, DataNotFoundError, UnknownNameError
 from mien.labels.expressions import EXPRESSIONS, canonical
@@ -154,7 +155,7 @@ class Muxspace(Dataset):
 
     def look_alike(self, root: Path, per_class: int = 2, seed: int = 0) -> None:
         """Draw the table and the archive; each person has one picture, a third of train's choose."""
-        random = np.random.default_rng(seed)
+        drawn = grey_faces(112, seed)
         root.mkdir(parents=True, exist_ok=True)
         people = [f"person_{number}" for number in range(100 * per_class)]
         choose = [name for name in people if held_out(f"muxspace:{name}", SELECT_SHARE)]
@@ -169,7 +170,7 @@ class Muxspace(Dataset):
                     for _ in range(per_class):
                         person = pool.pop()
                         stored = io.BytesIO()
-                        Image.fromarray(draw_face(label, 112, random)).convert("RGB").save(stored, "JPEG")
+                        Image.fromarray(drawn(label)).convert("RGB").save(stored, "JPEG")
                         archive.writestr(f"{person}.jpg", stored.getvalue())
                         table.write(f"{person}.jpg,{label},{split},{person}\n")
 

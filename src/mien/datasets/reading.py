@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from mien.datasets.pictures import decode
 from mien.errors import DataError, UnknownNameError
 from mien.labels.expressions import CODES, from_code
 
@@ -16,23 +16,8 @@ AS_DISTRIBUTED = "Take the file as it was distributed, or leave it out."
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A picture as uint8, grey (H, W) where the file is grey, else RGB (H, W, 3).
-
-    Raises:
-        DataError: there is no such file, or it cannot be read.
-    """
-    try:
-        # EXIF turns are not applied: the boxes and points of data sets count stored pixels.
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert("L" if opened.mode in ("1", "L", "LA") else "RGB"))
-    except FileNotFoundError as error:
-        raise DataError(
-            f"expected the picture {path}, got no such file. Unpack every archive of the set."
-        ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"expected a picture, got {path}, which cannot be read ({error}). Unpack it again."
-        ) from error
+    """A picture as it is stored, not turned: the boxes and points of data sets count stored pixels."""
+    return decode(path, path, upright=False)
 
 
 def file_reader(paths: Sequence[Path]) -> Callable[[int], np.ndarray]:

@@ -49,6 +49,20 @@ class Verification:
         """For JSON."""
         return {**asdict(self), "ok": self.ok}
 
+    def to_text(self) -> str:
+        """For people: a line a split, duplicates, people, and the problems."""
+        lines = [f"{self.dataset} in {self.root}: {'as distributed' if self.ok else 'NOT as distributed'}"]
+        for split, classes in self.counts.items():
+            inside = ", ".join(f"{label} {pictures:,}" for label, pictures in classes.items())
+            lines.append(f"  {split}: {sum(classes.values()):,} pictures ({inside})")
+        lines.append(
+            f"  {self.duplicates:,} groups of identical pictures, {self.duplicates_across_splits:,} of them across "
+            f"splits, {self.conflicting:,} with two labels; {self.shared_subjects:,} people in two splits"
+        )
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  problem: {problem}" for problem in self.problems]
+        return "\n".join([*lines, f"  sha256 {self.sha256 or '-'}"])
+
 
 def first_few(sentences: Iterable[str]) -> list[str]:
     """The first few, and how many more there are: a set may lack all of its pictures."""
