@@ -18,7 +18,7 @@ from mien.faces.crops import crop_detector, points_of, remembered_landmarks
 from mien.faces.yunet import YuNet
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
-from mien.transforms.augment import degrade, jittered_crops
+from mien.transforms.augment import degrade, erased, jittered_crops
 from mien.types.media import Preprocess
 
 MARGIN = 0.25
@@ -210,8 +210,9 @@ def batches(
 
 
 def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
-    """Whole batches in an epoch; at least one."""
-    return max(1, int((pictures.targets.sum(1) > 0).sum()) // recipe.batch_size)
+    """Whole batches in an epoch: the recipe's number, or those of a pass over the pictures; at least one."""
+    whole = max(1, int((pictures.targets.sum(1) > 0).sum()) // recipe.batch_size)
+    return min(whole, recipe.steps or whole)
 
 
 def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
@@ -230,6 +231,8 @@ def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: to
     if views.degraded > 0:
         some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
         crops = torch.where(some, degrade(crops, random), crops)
+    if views.erase > 0:
+        crops = erased(crops, views.erase, views.erase_least, views.erase_most, random)
     return crops
 
 

@@ -72,6 +72,8 @@ class Views:
         mirror: half of the faces are mirrored.
         rotate_rad, zoom, shift, shear: half widths of the jitter of the crop.
         degraded: share of faces with another light, colour, resolution, noise, compression or a cover.
+        erase: share of faces of which a rectangle is blanked (random erasing, Zhong et al., AAAI 2020).
+        erase_least, erase_most: its area, as a share of the face's.
         mixup: alpha of the Beta distribution of mixup, 0 for none (Zhang et al., ICLR 2018).
     """
 
@@ -81,6 +83,9 @@ class Views:
     shift: float = 0.05
     shear: float = 0.08
     degraded: float = 0.0
+    erase: float = 0.0
+    erase_least: float = 0.02
+    erase_most: float = 0.2
     mixup: float = 0.0
 
 
@@ -134,6 +139,8 @@ class Recipe:
         protocol: name of the frozen protocol; "folder" for a folder of the user's own.
         size_px: side of the crops, `None` for the method's own.
         epochs, batch_size, seed: as they say.
+        steps: batches that count as one epoch, `None` for a pass over the pictures. A network that is too slow
+            for a pass is measured after fewer.
         optim, schedule, views, targets: see there.
         ema: decay of the smoothed weights, which are then what is measured and kept; 0 for none.
         precision: "float32" or "bfloat16" (autocast; weights stay float32).
@@ -153,6 +160,7 @@ class Recipe:
     epochs: int = 20
     batch_size: int = 64
     seed: int = 20261121
+    steps: int | None = None
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Schedule)
     views: Views = field(default_factory=Views)
@@ -175,6 +183,7 @@ class Recipe:
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("optim.accumulate", self.optim.accumulate),
+            ("steps", 1 if self.steps is None else self.steps),
         ):
             if value < 1:
                 raise OptionError(f"expected {name} of at least 1, got {value}")

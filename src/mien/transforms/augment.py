@@ -142,12 +142,24 @@ def _compress(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def _occlude(images: Tensor, random: torch.Generator) -> Tensor:
-    """A rectangle of one grey, or of noise, over up to a fifth of a third of the pictures."""
+    """A rectangle of one grey over up to a fifth of a third of the pictures."""
+    return erased(images, 0.3, 0.03, 0.2, random)
+
+
+def erased(images: Tensor, share: float, least: float, most: float, random: torch.Generator) -> Tensor:
+    """Blank a rectangle of some pictures with one random grey.
+
+    Args:
+        images: (B, C, H, W) in 0..255, H = W.
+        share: of the pictures.
+        least, most: area of the rectangle, as a share of the picture's.
+        random: where and how.
+    """
     images = images.clone()
     size = images.shape[-1]
-    for row in _chosen(len(images), 0.3, random).tolist():
+    for row in _chosen(len(images), share, random).tolist():
         area, aspect, left, top, shade = torch.rand(5, generator=random).tolist()
-        area = size * size * (0.03 + 0.17 * area)
+        area = size * size * (least + (most - least) * area)
         ratio = math.exp((aspect * 2 - 1) * 0.9)
         width = min(size - 1, max(2, int(math.sqrt(area * ratio))))
         height = min(size - 1, max(2, int(math.sqrt(area / ratio))))

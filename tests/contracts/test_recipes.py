@@ -1,0 +1,59 @@
+"""Every registered recipe, automatically."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import load_protocol
+from mien.engine.optim import learning_rate
+from mien.engine.recipe import RECIPES, Recipe, recipe_from
+from mien.methods.method import METHODS
+
+NAMES = list(RECIPES)
+
+
+@pytest.fixture(params=NAMES)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    return RECIPES[request.param]
+
+
+def test_method_protocol_and_data_set_are_there(recipe: Recipe) -> None:
+    assert recipe.method in METHODS
+    if recipe.protocol != "folder":
+        assert load_protocol(recipe.protocol).dataset in DATASETS
+
+
+def test_it_says_where_its_figures_come_from(recipe: Recipe) -> None:
+    assert recipe.source
+    for name in recipe.sources:
+        part: object = recipe
+        for step in name.split("."):
+            part = getattr(part, step)
+
+
+def test_it_is_plain_data(recipe: Recipe) -> None:
+    stored = json.loads(json.dumps(recipe.to_dict()))
+    assert recipe_from(stored).to_dict() == recipe.to_dict()
+
+
+def test_the_learning_rate_never_leaves_its_range(recipe: Recipe) -> None:
+    for step in range(0, 10 * recipe.epochs, max(1, recipe.epochs // 7)):
+        rate = learning_rate(recipe.schedule, recipe.optim.lr, step, 10, recipe.epochs)
+        assert 0 < rate <= recipe.optim.lr * (1 + 1e-9)
+
+
+def test_every_method_has_a_recipe() -> None:
+    """A variant of a method may share the recipe of another; a file may not be without any."""
+    files = {METHODS[name].build.__module__ for name in METHODS}
+    covered = {METHODS[RECIPES[name].method].build.__module__ for name in NAMES}
+    assert files == covered
+
+
+def test_results_are_whole(recipe: Recipe) -> None:
+    for result in recipe.measured:
+        assert 0 <= result.value <= 1
+        assert len(result.model_sha256) == len(result.data_sha256) == 64
+        assert result.commit and result.machine and result.date and result.split
