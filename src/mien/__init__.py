@@ -26,6 +26,12 @@ _HOMES = {
     "EXPRESSIONS": "mien.labels.expressions",
     "load_weights": "mien.weights.store",
     "MienError": "mien.errors",
+    "list_methods": "mien.methods.method",
+    "create": "mien.methods.method",
+    "load_dataset": "mien.datasets.dataset",
+    "train": "mien.engine.train",
+    "export": "mien.engine.export",
+    "measure": "mien.evaluate.model",
 }
 
 __all__ = [
@@ -40,13 +46,24 @@ __all__ = [
     "Scores",
     "__version__",
     "analyze",
+    "create",
+    "export",
+    "list_methods",
+    "load_dataset",
     "load_weights",
+    "measure",
+    "train",
 ]
 
 if TYPE_CHECKING:
+    from mien.datasets.dataset import load_dataset
+    from mien.engine.export import export
+    from mien.engine.train import train
     from mien.errors import MienError
+    from mien.evaluate.model import measure
     from mien.faces.quality import QualityLimits
     from mien.labels.expressions import EXPRESSIONS
+    from mien.methods.method import create, list_methods
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.shortcuts import analyze
     from mien.pipeline.table import Results

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,6 +89,28 @@ def test_a_killed_run_goes_on_bit_for_bit(
         [{**line, "seconds": 0, "pictures_per_s": 0} for line in read_log(run.out)] for run in (whole, again)
     )
     assert one == other
+
+
+def test_ctrl_c_saves_the_step_at_hand_and_the_run_goes_on(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_run("whole", ["epochs=1"])
+    whole.go()
+    stopped = make_run("stopped", ["epochs=1"])
+    plain_step = stopped.step
+
+    def step(batch: object) -> float:
+        if stopped.state["done"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return plain_step(batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stopped, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.go()
+    assert load_checkpoint(stopped.out / "last")[1]["state"]["done"] == 3
+    again = make_run("stopped", ["epochs=1"])
+    again.go()
+    assert same(weights(whole), weights(again))
 
 
 def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:

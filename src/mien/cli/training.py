@@ -144,7 +144,7 @@ def _own(folder: Path, own_classes: bool) -> tuple[Any, Any]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from mien.evaluate.model import evaluate, write_report
+    from mien.evaluate.model import measure, write_report
 
     folder = Path(options.protocol)
     dataset, protocol = _own(folder, options.own_classes) if folder.exists() else (None, options.protocol)
@@ -153,7 +153,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         raise OptionError(
             f"expected --data ROOT, the folder of the data set of {options.protocol!r}, got none"
         )
-    found = evaluate(
+    found = measure(
         options.model, protocol, root, options.split, options.fold, dataset=dataset,
         quiet=options.quiet or options.json,
     )  # fmt: skip

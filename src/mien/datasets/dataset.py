@@ -325,3 +325,8 @@ def register(dataset: type[Dataset]) -> type[Dataset]:
     """Register an instance of a data set's class under its `name`."""
     DATASETS.add(dataset.name, dataset())
     return dataset
+
+
+def load_dataset(name: str, root: str | Path, protocol: str, split: str, fold: int = 0) -> Samples:
+    """A split of a registered data set under a frozen protocol; see `Dataset.samples`."""
+    return DATASETS[name].samples(root, protocol, split, fold)

@@ -11,7 +11,10 @@ import dataclasses
 import json
 import os
 import platform
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +194,7 @@ class Run:
         }
         self.steps = steps_an_epoch(train, recipe)
         self.calibration: dict[str, Any] = {}
+        self.stop = threading.Event()
 
     @property
     def measured(self) -> nn.Module:
@@ -198,14 +202,19 @@ class Run:
         return self.smoothed.module if self.smoothed is not None else self.network
 
     def go(self) -> None:
-        """Train to the end, from wherever the run stands."""
+        """Train to the end, from wherever the run stands. Ctrl-C stops after the step at hand, and saves.
+
+        Raises:
+            KeyboardInterrupt: it was stopped so.
+        """
         self._resume()
-        while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
-            started = time.time()
-            steps_done = self.state["done"]
-            loss = self._epoch()
-            seconds = time.time() - started
-            self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+        with _asked_to_stop() as self.stop:
+            while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
+                started = time.time()
+                steps_done = self.state["done"]
+                loss = self._epoch()
+                seconds = time.time() - started
+                self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
 
     def _epoch(self) -> float:
         """The rest of the present epoch; gives the mean loss."""
@@ -235,9 +244,11 @@ class Run:
                 state["done"] += 1
                 bar.update()
                 bar.set_postfix(loss=f"{state['loss_sum'] / state['done']:.3f}", refresh=False)
-                if self.group.leads and time.time() - saved > SAVE_EVERY_S:
+                if self.group.leads and (self.stop.is_set() or time.time() - saved > SAVE_EVERY_S):
                     self._save_last()
                     saved = time.time()
+                if self.stop.is_set():
+                    raise KeyboardInterrupt
         return state["loss_sum"] / state["done"]
 
     def step(self, batch: Batch) -> float:
@@ -402,6 +413,26 @@ class Run:
                 if json.loads(line)["epoch"] < self.state["epoch"]
             ]
             path.write_text("".join(line + "\n" for line in lines))
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, instead of breaking off in the middle of a step; a second one breaks off."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # only the main thread may handle signals
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:

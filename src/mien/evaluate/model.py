@@ -18,7 +18,7 @@ from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.datasets.samples import Samples
 from mien.errors import DataError, LabelError
-from mien.evaluate.report import draw, measure, to_markdown
+from mien.evaluate import report
 from mien.faces.crops import crop_detector, points_of, remembered_landmarks
 from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
@@ -26,7 +26,7 @@ from mien.weights.store import load_weights
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate` found.
+    """What `measure` found.
 
     Attributes:
         facts: what was measured on what: protocol, split, hashes, machine, date.
@@ -50,7 +50,9 @@ class Evaluation:
     def to_markdown(self) -> str:
         """For people."""
         return "\n\n".join(
-            to_markdown(figures, f"{self.facts['protocol']}, {self.facts['split']}, {name}", self.facts)
+            report.to_markdown(
+                figures, f"{self.facts['protocol']}, {self.facts['split']}, {name}", self.facts
+            )
             for name, figures in self.figures.items()
         )
 
@@ -60,10 +62,10 @@ def write_report(found: Evaluation, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n")
     (folder / "report.md").write_text(found.to_markdown() + "\n")
-    draw(found.probabilities, found.truth, found.labels, found.threshold, folder / "report.png")
+    report.draw(found.probabilities, found.truth, found.labels, found.threshold, folder / "report.png")
 
 
-def evaluate(
+def measure(
     model: str | Path,
     protocol: Protocol | str,
     root: str | Path,
@@ -108,11 +110,11 @@ def evaluate(
     truth = samples.target[used]
     threshold = float(runner.weights.calibration["threshold"])
     people = None if samples.subjects is None else [samples.subjects[row] for row in used]
-    figures = {"all": measure(probabilities, truth, protocol.labels, threshold, people)}
+    figures = {"all": report.measure(probabilities, truth, protocol.labels, threshold, people)}
     if "duplicate_of_train" in samples.extras:
         own = ~samples.extras["duplicate_of_train"][used].astype(bool)
         some = None if people is None else [person for person, kept in zip(people, own, strict=True) if kept]
-        figures["without_duplicates"] = measure(
+        figures["without_duplicates"] = report.measure(
             probabilities[own], truth[own], protocol.labels, threshold, some
         )
     facts = {

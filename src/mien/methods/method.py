@@ -141,6 +141,11 @@ def register(
     return add
 
 
+def list_methods() -> list[str]:
+    """Names of all registered methods, for `create`."""
+    return list(METHODS)
+
+
 def create(name: str, classes: int | None = None, **options: Any) -> nn.Module:
     """Build a registered network with fresh weights.
 

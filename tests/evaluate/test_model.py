@@ -1,0 +1,54 @@
+"""Measuring an ONNX file under a protocol, on drawn look-alikes: what the figures say is not looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.datasets.dataset import DATASETS
+from mien.errors import DataError, LabelError
+from mien.evaluate.model import measure, write_report
+
+
+@pytest.fixture(scope="module")
+def ferplus_drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ferplus")
+    DATASETS["ferplus"].look_alike(root, per_class=2)
+    return root
+
+
+def test_a_shipped_network_is_measured_with_and_without_duplicates(
+    ferplus_drawn: Path, tmp_path: Path
+) -> None:
+    found = measure("expression", "ferplus_majority_8", ferplus_drawn, check=False)
+    figures = found.to_dict()
+    assert figures["split"] == "private_test" and figures["views"] == 1
+    assert figures["all"]["samples"] == len(found.truth) > figures["without_duplicates"]["samples"] > 0
+    assert found.labels[0] == "neutral" and np.allclose(found.probabilities.sum(1), 1)
+    write_report(found, tmp_path / "report")
+    stored = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert stored["model_sha256"] == figures["model_sha256"]
+    assert "| accuracy |" in (tmp_path / "report" / "report.md").read_text()
+    assert (tmp_path / "report" / "report.png").stat().st_size > 10_000
+
+
+def test_fewer_classes_are_renormalised(ferplus_drawn: Path) -> None:
+    found = measure("expression", "ferplus_majority_7", ferplus_drawn, check=False)
+    assert found.probabilities.shape[1] == 7 and np.allclose(found.probabilities.sum(1), 1)
+    assert found.truth.max() < 7
+
+
+def test_a_network_without_a_class_of_the_protocol_is_refused(tmp_path: Path) -> None:
+    DATASETS["rafdb_compound"].look_alike(tmp_path)
+    with pytest.raises(
+        LabelError, match=r"expected a network with the classes of 'rafdb_compound' .*is missing"
+    ):
+        measure("expression", "rafdb_compound", tmp_path, check=False)
+
+
+def test_a_look_alike_does_not_pass_for_the_data(ferplus_drawn: Path) -> None:
+    with pytest.raises(DataError, match="expected 3153 pictures"):
+        measure("expression", "ferplus_majority_8", ferplus_drawn)
