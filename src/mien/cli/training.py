@@ -45,6 +45,9 @@ def add_verbs(verbs: Any) -> None:
         metavar="FIELD=VALUE",
         help="change a field, such as optim.lr=1e-3",
     )
+    train.add_argument(
+        "--fold", type=int, default=0, help="which fold is kept for the test, where there are folds"
+    )
     train.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     train.add_argument("--compile", action="store_true", help="run through torch.compile")
@@ -126,6 +129,7 @@ def _train(options: argparse.Namespace) -> int:
         options.out,
         protocol=protocol,
         dataset=dataset,
+        fold=options.fold,
         device=options.device,
         compiled=options.compile,
         quiet=options.quiet,

@@ -14,6 +14,7 @@ from mien.datasets.dataset import DATASETS
 from mien.engine.checkpoint import has_checkpoint, load_checkpoint, load_network
 from mien.engine.pictures import network_input
 from mien.engine.recipe import recipe_from
+from mien.engine.train import options_of
 from mien.errors import CheckpointError, WeightsError
 from mien.methods.method import METHODS, create
 from mien.methods.onnx import store_as_float16, to_onnx
@@ -47,7 +48,7 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         )
     tensors, facts = load_checkpoint(run / "best")
     recipe = recipe_from(facts["recipe"])
-    network = create(recipe.method, len(facts["labels"]), **recipe.options)
+    network = create(recipe.method, len(facts["labels"]), **options_of(recipe))
     load_network(network, tensors, str(run / "best"))
     task = METHODS[recipe.method].task(network.eval())
     stored = facts["preprocess"]

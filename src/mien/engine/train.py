@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import os
 import platform
@@ -60,6 +61,7 @@ def train(
     *,
     protocol: Protocol | None = None,
     dataset: Dataset | None = None,
+    fold: int = 0,
     device: str = "auto",
     compiled: bool = False,
     check: bool = True,
@@ -72,6 +74,7 @@ def train(
         root: folder of the data set.
         out: folder of the run.
         protocol, dataset: for a folder of the user's own; else the recipe names a protocol.
+        fold: which fold is kept for the test, where the protocol has folds.
         device: "auto", "cpu" or "cuda".
         compiled: run the network through `torch.compile`: faster after a minute, other rounding.
         check: hold the data to the protocol's frozen counts.
@@ -92,7 +95,7 @@ def train(
         source = dataset or DATASETS[protocol.dataset]
         parts = [
             prepare(
-                source.samples(root, protocol, split, check=check),
+                source.samples(root, protocol, split, fold, check),
                 preprocess.template,
                 preprocess.size_px,
                 quiet,
@@ -110,9 +113,15 @@ def preprocess_of(recipe: Recipe) -> Preprocess:
     return dataclasses.replace(preprocess, size_px=recipe.size_px) if recipe.size_px else preprocess
 
 
+def options_of(recipe: Recipe) -> dict[str, Any]:
+    """The builder's options; one that is built for a side, `size`, gets the recipe's."""
+    sized = "size" in inspect.signature(METHODS[recipe.method].build).parameters
+    return {**recipe.options, **({"size": recipe.size_px} if sized and recipe.size_px else {})}
+
+
 def build(recipe: Recipe, classes: int) -> nn.Module:
     """The recipe's network with its start."""
-    network = create(recipe.method, classes, **recipe.options)
+    network = create(recipe.method, classes, **options_of(recipe))
     if recipe.start == "shipped":
         from mien.methods.static.mobile_expression import MobileExpression, load_shipped
 

@@ -189,8 +189,8 @@ def authors_schedule(network: nn.Module) -> tuple[SGD, ReduceLROnPlateau]:
 _LINEAR = {"lin1": "hidden_a", "lin2": "hidden_b", "lin3": "head"}
 
 
-def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' weights under our names, for `Fer2013Vgg().load_state_dict(..., strict=True)`.
+def from_authors(state_dict: Mapping[str, Tensor]) -> Fer2013Vgg:
+    """A network with the authors' weights, in evaluation mode.
 
     Args:
         state_dict: the entry "params" of a checkpoint that usef-kh/fer writes: conv1a, bn1a, conv1b, ...,
@@ -198,7 +198,7 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             `utils/checkpoint.py`. Not seen: any checkpoint; none lies in the repository.
 
     Raises:
-        WeightsError: a name is not of this layout.
+        WeightsError: a tensor is missing, not of this layout, or of another shape.
     """
     known = dict(_LINEAR)
     for stage in range(len(WIDTHS)):
@@ -214,4 +214,9 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 "Give the entry 'params' of the checkpoint, of the network 'vgg'."
             )
         ours[f"{known[layer]}.{tensor}"] = value
-    return ours
+    network = Fer2013Vgg(len(ours.get("head.bias", LABELS)))
+    try:
+        network.load_state_dict(ours, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"expected the whole of the authors' 'vgg', got another: {error}") from error
+    return network.eval()

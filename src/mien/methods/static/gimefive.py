@@ -163,8 +163,8 @@ def gimefive_baseline(
     return GiMeFive(classes, BASELINE_WIDTHS, BASELINE_HIDDEN, block_dropout, dropout)
 
 
-def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' weights under our names, for `load_state_dict(..., strict=True)`.
+def from_authors(state_dict: Mapping[str, Tensor]) -> GiMeFive:
+    """A network with the authors' weights, in evaluation mode; which of the two is seen from the file.
 
     Args:
         state_dict: as the authors' classes write it: conv1, bn1, ..., conv5, bn5 (to 4 in the baseline),
@@ -172,7 +172,7 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             Not seen: `best_GiMeFive.pth`, which its README lists; it was not opened here.
 
     Raises:
-        WeightsError: a name is not of this layout.
+        WeightsError: a tensor is missing, not of this layout, or of another shape.
     """
     known = {"fc1": "hidden_a", "fc2": "hidden_b", "fc3": "head"}
     for block in range(len(WIDTHS)):
@@ -187,4 +187,13 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 "Give the plain state dict of GiMeFive or of its baseline."
             )
         ours[f"{known[layer]}.{tensor}"] = value
-    return ours
+    small = "conv5.weight" not in state_dict
+    widths, hidden = (BASELINE_WIDTHS, BASELINE_HIDDEN) if small else (WIDTHS, HIDDEN)
+    network = GiMeFive(len(ours.get("head.bias", LABELS)), widths, hidden)
+    try:
+        network.load_state_dict(ours, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"expected the whole of GiMeFive or of its baseline, got another: {error}"
+        ) from error
+    return network.eval()
