@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from mien.datasets.protocol import load_protocol
 from mien.engine.optim import learning_rate
 from mien.engine.recipe import RECIPES, Recipe, recipe_from
 from mien.methods.method import METHODS
+from mien.recipes import results
 
 NAMES = list(RECIPES)
 
@@ -57,3 +59,8 @@ def test_results_are_whole(recipe: Recipe) -> None:
         assert 0 <= result.value <= 1
         assert len(result.model_sha256) == len(result.data_sha256) == 64
         assert result.commit and result.machine and result.date and result.split
+
+
+def test_the_page_of_results_is_the_generated_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "results.md"
+    assert page.read_text() == results.page(), "run python -m mien.recipes.results > docs/results.md"

@@ -112,13 +112,19 @@ class Measured:
 
     Attributes:
         metric, value, split: what was measured; `value` as a share, not in percent.
+        low, high: its 95 % interval over pictures or people.
+        without_duplicates: the same without pictures that are pixel-identical to training ones, or `None`.
         seed, epochs: of the run.
         commit: of the code. model_sha256: of the exported file. data_sha256: of the split.
         machine, date: where and when.
+        face_ms: milliseconds of one face on one thread, exported, on that machine.
     """
 
     metric: str
     value: float
+    low: float
+    high: float
+    without_duplicates: float | None
     split: str
     seed: int
     epochs: int
@@ -127,6 +133,7 @@ class Measured:
     data_sha256: str
     machine: str
     date: str
+    face_ms: float | None = None
 
 
 @dataclass(frozen=True)
