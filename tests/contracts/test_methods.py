@@ -145,6 +145,7 @@ def test_operations_are_as_many_as_published(method: Method, network: nn.Module)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
     import onnxruntime
 
@@ -162,6 +163,7 @@ def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_it_learns_drawn_faces(method: Method) -> None:
     """Two classes that differ by a bright bar above or below: the loss must fall to a fraction."""
     torch.manual_seed(0)
