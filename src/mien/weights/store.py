@@ -25,7 +25,7 @@ CONTRACT_KEY = "mien.contract"
 
 SHIPPED: Mapping[str, tuple[str, str]] = {
     "yunet": ("yunet_2023mar.onnx", "b6bd5a64c98f3250fb23d59e805ac905f37c4a460b774d23ff5938bb645ab4e5"),
-    "expression": ("expression.onnx", "bdb364f7c26d2f18bd67894b723a7c96bea256889b8b282b2046979b757243ec"),
+    "expression": ("expression.onnx", "08b368b843f07839da70f57f150d4600a36dbb8ce2806b8a8d6ffeb70933dea0"),
 }
 """Name -> (file, sha256) of the networks inside the package."""
 
