@@ -262,7 +262,8 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
             sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
             str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent),
         ]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
     one, two = (load_file(tmp_path / f"run{count}.safetensors") for count in (1, 2))
     assert max(float(gradient.abs().max()) for gradient in one.values()) > 1e-3
     for name, gradient in one.items():

@@ -5,12 +5,15 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
 
+from mien.methods.runner import ExpressionRunner  # noqa: E402
 from mien.methods.static.mobile_expression import (  # noqa: E402
     BLOCKS,
     STEM_CHANNELS,
     MobileExpression,
     load_sface_trunk,
+    load_shipped,
 )
+from mien.weights.store import load_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +129,24 @@ def test_a_trunk_with_a_missing_or_misshapen_tensor_is_refused() -> None:
     wrong["conv_14_conv2d_weight"] = wrong["conv_14_conv2d_weight"][:512]
     with pytest.raises(RuntimeError, match="size mismatch"):
         load_sface_trunk(MobileExpression(), wrong)
+
+
+def test_a_start_from_the_shipped_network_has_its_features() -> None:
+    """The trunk that comes back, with the shipped head, gives the shipped logits up to float16 storage."""
+    import onnx
+    from onnx import numpy_helper
+
+    weights = load_weights("expression")
+    made = MobileExpression().eval()
+    load_shipped(made)
+    graph = onnx.load_from_string(weights.content).graph
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    heads = [value for value in stored.values() if sorted(value.shape) == [8, 1024]]
+    (bias,) = [value for value in stored.values() if value.shape == (8,)]
+    head = heads[0] if heads[0].shape == (8, 1024) else heads[0].T
+    made.head.weight.data = torch.tensor(head.astype(np.float32))
+    made.head.bias.data = torch.tensor(bias.astype(np.float32))
+    crops = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        found = made((torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128).numpy()
+    np.testing.assert_allclose(found, ExpressionRunner(weights, 1).logits(crops), rtol=1e-3, atol=1e-3)

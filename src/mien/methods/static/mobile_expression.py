@@ -149,7 +149,9 @@ def load_shipped(network: MobileExpression) -> None:
 
     graph = onnx.load_from_string(load_weights("expression").content).graph
     stored = {
-        tensor.name.removesuffix("_half"): torch.tensor(numpy_helper.to_array(tensor).astype(np.float32))
+        tensor.name.removesuffix("_half").removeprefix("network."): torch.tensor(
+            numpy_helper.to_array(tensor).astype(np.float32)
+        )
         for tensor in graph.initializer
     }
     state: dict[str, Tensor] = {}
