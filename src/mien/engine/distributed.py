@@ -72,5 +72,6 @@ def process_group(device: str = "auto") -> Iterator[Group]:
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield Group(rank, world, place)
+        dist.barrier()  # a process that leaves before the others takes the group from under them
     finally:
         dist.destroy_process_group()
