@@ -34,9 +34,11 @@ def write_curves(run: Path) -> None:
     left, right = figure.subplots(1, 2)
     index = [line["epoch"] for line in epochs]
     left.plot(index, [line["loss"] for line in epochs], marker=".", label="training loss")
-    left.plot(index, [line["select_nll"] for line in epochs], marker=".", label="selection NLL")
+    looked = [line for line in epochs if line["select_score"] is not None]
+    places = [line["epoch"] for line in looked]
+    left.plot(places, [line["select_nll"] for line in looked], marker=".", label="selection NLL")
     left.set(xlabel="epoch", ylabel="nats")
-    right.plot(index, [line["select_score"] for line in epochs], marker=".", color="tab:green")
+    right.plot(places, [line["select_score"] for line in looked], marker=".", color="tab:green")
     right.set(xlabel="epoch", ylabel=f"selection {epochs[0]['metric']}")
     left.legend()
     for axes in (left, right):

@@ -53,7 +53,7 @@ class Schedule:
         floor: share of the peak at which "cosine" ends.
         gamma: factor of "step", of "exponential" an epoch, and of "plateau".
         every: epochs between two steps of "step".
-        patience: epochs without a better selection score before "plateau" acts.
+        patience: looks without a better selection score before "plateau" acts.
     """
 
     name: str = "cosine"
@@ -151,7 +151,8 @@ class Recipe:
         optim, schedule, views, targets: see there.
         ema: decay of the smoothed weights, which are then what is measured and kept; 0 for none.
         precision: "float32" or "bfloat16" (autocast; weights stay float32).
-        patience: stop after so many epochs without a better selection score, `None` never.
+        select_every: epochs from one look at the selection split to the next; the last epoch always has one.
+        patience: stop after so many looks without a better selection score, `None` never.
         start: "fresh", or "shipped" to start from the network that comes with mien (`mobile_expression`).
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
         source: paper and table that the figures are from.
@@ -174,6 +175,7 @@ class Recipe:
     targets: Targets = field(default_factory=Targets)
     ema: float = 0.0
     precision: str = "float32"
+    select_every: int = 1
     patience: int | None = None
     start: str = "fresh"
     hold_statistics: bool = False
@@ -190,6 +192,7 @@ class Recipe:
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("optim.accumulate", self.optim.accumulate),
+            ("select_every", self.select_every),
             ("steps", 1 if self.steps is None else self.steps),
         ):
             if value < 1:

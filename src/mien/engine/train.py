@@ -319,18 +319,25 @@ class Run:
     def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
         """Measure, write, and decide whether to go on; the first process decides for all."""
         state, recipe = self.state, self.recipe
-        score, nll = self.selection() if self.group.leads else (0.0, 0.0)
-        score, nll = self.group.tell((score, nll))
-        better = score > state["best"]
-        state["since_best"] = 0 if better else state["since_best"] + 1
-        state["best"] = max(score, state["best"])
-        if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
-            state["drops"], state["since_best"] = state["drops"] + 1, 0
+        due = (state["epoch"] + 1) % recipe.select_every == 0 or state["epoch"] + 1 == recipe.epochs
+        score, nll, better = None, None, False
+        if due:
+            score, nll = self.group.tell(self.selection() if self.group.leads else None)
+            better = score > state["best"]
+            state["since_best"] = 0 if better else state["since_best"] + 1
+            state["best"] = max(score, state["best"])
+            if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
+                state["drops"], state["since_best"] = state["drops"] + 1, 0
         line = {
-            "epoch": state["epoch"], "loss": round(loss, 5), "lr": self.optim.param_groups[0]["lr"],
-            "metric": self.protocol.metric, "select_score": round(score, 5), "select_nll": round(nll, 5),
-            "seconds": round(seconds, 1), "pictures_per_s": round(pictures / max(seconds, 1e-9), 1),
-        }  # fmt: skip
+            "epoch": state["epoch"],
+            "loss": round(loss, 5),
+            "lr": self.optim.param_groups[0]["lr"],
+            "metric": self.protocol.metric,
+            "select_score": None if score is None else round(score, 5),
+            "select_nll": None if nll is None else round(nll, 5),
+            "seconds": round(seconds, 1),
+            "pictures_per_s": round(pictures / max(seconds, 1e-9), 1),
+        }
         state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0)
         state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
         if self.group.leads:
@@ -347,10 +354,13 @@ class Run:
         with (self.out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         if not self.quiet:
+            seen = ""
+            if line["select_score"] is not None:
+                seen = f"{line['metric']} on {self.protocol.select} {line['select_score']:.4f}  "
+                seen += f"NLL {line['select_nll']:.4f}  "
             tqdm.write(
-                f"epoch {line['epoch'] + 1}/{self.recipe.epochs}  loss {line['loss']:.4f}  "
-                f"{line['metric']} on {self.protocol.select} {line['select_score']:.4f}  "
-                f"NLL {line['select_nll']:.4f}  {line['pictures_per_s']:.0f} pictures/s"
+                f"epoch {line['epoch'] + 1}/{self.recipe.epochs}  loss {line['loss']:.4f}  {seen}"
+                f"{line['pictures_per_s']:.0f} pictures/s"
             )
 
     def facts(self) -> dict[str, Any]:
