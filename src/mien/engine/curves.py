@@ -32,10 +32,10 @@ def write_curves(run: Path) -> None:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    index = [line["epoch"] for line in epochs]
+    index = [line["epoch"] + 1 for line in epochs]
     left.plot(index, [line["loss"] for line in epochs], marker=".", label="training loss")
     looked = [line for line in epochs if line["select_score"] is not None]
-    places = [line["epoch"] for line in looked]
+    places = [line["epoch"] + 1 for line in looked]
     left.plot(places, [line["select_nll"] for line in looked], marker=".", label="selection NLL")
     left.set(xlabel="epoch", ylabel="nats")
     right.plot(places, [line["select_score"] for line in looked], marker=".", color="tab:green")
@@ -43,6 +43,7 @@ def write_curves(run: Path) -> None:
     left.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     half = run / "curves.tmp.png"
     figure.savefig(half, dpi=110)
     half.replace(run / "curves.png")
