@@ -11,7 +11,8 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.engine.optim import learning_rate
 from mien.engine.recipe import RECIPES, Recipe, recipe_from
-from mien.methods.method import METHODS
+from mien.engine.train import options_of
+from mien.methods.method import METHODS, create
 from mien.recipes import results
 
 NAMES = list(RECIPES)
@@ -45,6 +46,11 @@ def test_the_learning_rate_never_leaves_its_range(recipe: Recipe) -> None:
     for step in range(0, 10 * recipe.epochs, max(1, recipe.epochs // 7)):
         rate = learning_rate(recipe.schedule, recipe.optim.lr, step, 10, recipe.epochs)
         assert 0 < rate <= recipe.optim.lr * (1 + 1e-9)
+
+
+def test_its_network_can_be_built_at_its_size(recipe: Recipe) -> None:
+    network = create(recipe.method, 7, **options_of(recipe))
+    assert sum(parameter.numel() for parameter in network.parameters()) > 1000
 
 
 def test_every_method_has_a_recipe() -> None:
