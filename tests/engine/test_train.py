@@ -192,11 +192,13 @@ def test_early_stopping_looks_at_the_selection_split_only(
 def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience 5: the sixth epoch without a better score acts, so the seventh after the best is slower."""
     monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
-    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    drops = []
+    monkeypatch.setattr(Run, "_epoch", lambda self: drops.append(self.state["drops"]) or 1.0)
     settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
     run = make_run(settings=settings)
     run.go()
     assert run.state["drops"] == 1 and run.state["since_best"] == 2
+    assert drops == [0] * 7 + [1] * 2
 
 
 def test_balanced_order_draws_classes_equally(make_run: MakeRun) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mien import __version__
 from mien.cli import training
+from mien.cli.training import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from mien.errors import MienError, OptionError
 
-EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_ALL_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_SOME_FAILED, EXIT_ALL_FAILED = 1, 3
 
 EPILOG = """exit codes:
   0    every file was analysed (a picture without a face is analysed)

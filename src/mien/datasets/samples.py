@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from tqdm import tqdm
 
-from mien.errors import LabelError, ShapeError
+from mien.errors import DataError, LabelError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,26 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def readable(
+        self, rows: Sequence[int] | None = None, quiet: bool = True
+    ) -> tuple[list[np.ndarray], list[int], list[str]]:
+        """The pictures of some rows (all, where left out) that can be read, their rows, and what could not.
+
+        Raises:
+            DataError: none can be read.
+        """
+        images, kept, failures = [], [], []
+        wanted = range(len(self)) if rows is None else rows
+        for row in tqdm(wanted, "reading", disable=quiet, unit="picture", leave=False):
+            try:
+                images.append(self.read(row))
+                kept.append(row)
+            except DataError as error:
+                failures.append(str(error))
+        if not images:
+            raise DataError(f"expected pictures, got none that can be read: {'; '.join(failures[:3])}")
+        return images, kept, failures
 
     @property
     def counts(self) -> dict[str, int]:

@@ -25,17 +25,25 @@ def calibrate(logits: np.ndarray, truth: np.ndarray, split: str) -> dict[str, An
     powers = np.exp(scaled - scaled.max(1, keepdims=True))
     confidence = (powers / powers.sum(1, keepdims=True)).max(1)
     correct = logits.argmax(1) == truth
-    threshold = next(
-        (
-            cut
-            for cut in np.arange(0.30, 0.96, 0.05)
-            if (confidence >= cut).any() and correct[confidence >= cut].mean() >= CERTAIN_ACCURACY
-        ),
-        0.95,
-    )
     return {
         "method": "temperature: softmax(logits / temperature)",
         "temperature": temperature,
-        "threshold": round(float(threshold), 2),
+        "threshold": certain_threshold(confidence, correct),
         "fitted_on": f"{split}, {len(truth)} pictures",
     }
+
+
+def certain_threshold(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """The lowest confidence in steps of 0.05 from which answers are right often enough; 0.95 if none is.
+
+    Args:
+        confidence: (N,) probability of the answer.
+        correct: bool (N,), whether it was right.
+    """
+    cuts = np.arange(0.30, 0.96, 0.05)
+    sure = (
+        cut
+        for cut in cuts
+        if (confidence >= cut).any() and correct[confidence >= cut].mean() >= CERTAIN_ACCURACY
+    )
+    return round(float(next(sure, 0.95)), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -121,6 +122,7 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+@functools.cache
 def code_version() -> str:
     """Commit of the code that runs, with "+changes" where files differ; "release" outside a checkout."""
     here = Path(__file__).parent

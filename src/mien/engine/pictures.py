@@ -9,21 +9,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mien.datasets.samples import Samples
 from mien.engine.recipe import Recipe, Views
 from mien.errors import DataError
-from mien.faces.crops import crop_detector, points_of, remembered_landmarks
-from mien.faces.yunet import YuNet
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
 from mien.transforms.augment import degrade, erased, jittered_crops
-from mien.types.media import Preprocess
+from mien.types.media import LUMA, Preprocess
 
 MARGIN = 0.25
 """Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
-LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +71,15 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
     Raises:
         DataError: more than half of the pictures could not be used.
     """
-    kept, images, failures = _read_all(samples, quiet)
-    detector = crop_detector()
-    if (
-        samples.framing == "crop"
-        and len({image.shape for image in images}) == 1
-        and images[0].shape[0] <= 160
-    ):
+    images, kept, failures = samples.readable(quiet=quiet)
+    if any(image.ndim == 3 for image in images):
+        images = [as_rgb(image) for image in images]
+    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+    if samples.framing == "crop" and one_small_size(images):
         stack = np.stack(images)
-        points, found = remembered_landmarks(stack, detector, quiet)
         matrices = np.stack([template_to_image(template, face) for face in points])
     else:
-        stack, matrices, found = _cut_out(images, samples.framing, detector, template, size_px)
+        stack, matrices = _cut_out(images, points, template, size_px)
         if samples.framing == "photo":
             failures += [f"{samples.ids[kept[row]]}: no face found" for row in np.flatnonzero(~found)]
             kept = [index for index, seen in zip(kept, found, strict=True) if seen]
@@ -113,45 +107,18 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
     )
 
 
-def _read_all(samples: Samples, quiet: bool) -> tuple[list[int], list[np.ndarray], list[str]]:
-    """Indices and pictures that could be read, and what could not."""
-    kept: list[int] = []
-    images: list[np.ndarray] = []
-    failures: list[str] = []
-    for index in tqdm(range(len(samples)), "reading", disable=quiet, unit="picture", leave=False):
-        try:
-            images.append(samples.read(index))
-            kept.append(index)
-        except DataError as error:
-            failures.append(str(error))
-    if not images:
-        raise DataError(
-            f"expected pictures to learn from, got none that can be read: {'; '.join(failures[:3])}"
-        )
-    colour = max(image.ndim for image in images)
-    return kept, [_with_axes(image, colour) for image in images], failures
-
-
-def _with_axes(image: np.ndarray, axes: int) -> np.ndarray:
-    """A grey picture as RGB where the others are RGB."""
-    return np.repeat(image[..., None], 3, 2) if image.ndim < axes else image
-
-
 def _cut_out(
-    images: list[np.ndarray], framing: str, detector: YuNet, template: str, size_px: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), their one matrix (N, 2, 3), and found (N,)."""
+    images: list[np.ndarray], points: np.ndarray, template: str, size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), and their one matrix (N, 2, 3)."""
     side = round(size_px * (1 + 2 * MARGIN))
     unit_to_cut = np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
-    cuts, found = [], []
-    for image in images:
-        colour = np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image
-        points, seen = points_of(colour, framing, detector)
-        to_image = template_to_image(template, points)
-        cut, _ = warp(colour, _after(unit_to_cut, inverted(to_image)), side)
+    cuts = []
+    for image, face in zip(images, points, strict=True):
+        to_image = template_to_image(template, face)
+        cut, _ = warp(as_rgb(image), _after(unit_to_cut, inverted(to_image)), side)
         cuts.append(cut if image.ndim == 3 else cut[..., 0])
-        found.append(seen)
-    return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1)), np.array(found)
+    return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1))
 
 
 def _after(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
@@ -162,7 +129,7 @@ def _after(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """RGB or grey crops in 0..255, (B, 3 or 1, S, S), as a network wants them: channels and normalisation."""
     if preprocess.channel_order == "GREY" and crops.shape[1] == 3:
-        crops = (crops * LUMA.view(1, 3, 1, 1)).sum(1, keepdim=True)
+        crops = (crops * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     elif preprocess.channel_order == "BGR":
         crops = crops.flip(1)
     mean = torch.tensor(preprocess.mean).view(1, -1, 1, 1)

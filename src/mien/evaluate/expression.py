@@ -15,7 +15,7 @@ import numpy as np
 from mien.datasets import ferplus
 from mien.errors import LabelError
 from mien.evaluate.report import draw, measure
-from mien.faces.crops import crop_detector, remembered_landmarks
+from mien.faces.crops import as_rgb, crop_detector, remembered_landmarks
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
@@ -24,10 +24,7 @@ from mien.weights.store import load_weights
 def logits_of_ferplus(runner: ExpressionRunner, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, K) of grey crops, and where a face was found, bool (N,)."""
     points, found = remembered_landmarks(images, crop_detector())
-    crops = [
-        runner.crop(np.repeat(image[..., None], 3, 2), face[None])[0][0]
-        for image, face in zip(images, points, strict=True)
-    ]
+    crops = [runner.crop(as_rgb(image), face[None])[0][0] for image, face in zip(images, points, strict=True)]
     return runner.logits(np.stack(crops)), found
 
 

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mien import __version__
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.datasets.samples import Samples
-from mien.errors import DataError, LabelError
+from mien.errors import LabelError
 from mien.evaluate import report
-from mien.faces.crops import crop_detector, points_of, remembered_landmarks
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures
 from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
 
@@ -149,31 +148,7 @@ def crops_of(
     Raises:
         DataError: nothing could be read.
     """
-    images, used, failures = [], [], []
-    for row in tqdm(rows.tolist(), "reading", disable=quiet, unit="picture", leave=False):
-        try:
-            images.append(samples.read(row))
-            used.append(row)
-        except DataError as error:
-            failures.append(str(error))
-    if not images:
-        raise DataError(f"expected pictures to measure, got none that can be read: {'; '.join(failures[:3])}")
-    detector = crop_detector()
-    if (
-        samples.framing == "crop"
-        and len({image.shape for image in images}) == 1
-        and images[0].shape[0] <= 160
-    ):
-        points, found = remembered_landmarks(np.stack(images), detector, quiet)
-    else:
-        pairs = [points_of(_colour(image), samples.framing, detector) for image in images]
-        points, found = np.stack([place for place, _ in pairs]), np.array([seen for _, seen in pairs])
-    crops = [
-        runner.crop(_colour(image), face[None])[0][0] for image, face in zip(images, points, strict=True)
-    ]
+    images, used, failures = samples.readable(rows.tolist(), quiet)
+    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+    crops = [runner.crop(as_rgb(image), face[None])[0][0] for image, face in zip(images, points, strict=True)]
     return np.stack(crops), found, failures, np.array(used)
-
-
-def _colour(image: np.ndarray) -> np.ndarray:
-    """RGB of a grey or RGB picture."""
-    return np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,26 @@ def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndar
     square[:height, :width] = image
     points, found = landmarks_of_crops(square[None], detector)
     return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)
+
+
+def landmarks_of_pictures(
+    images: Sequence[np.ndarray], framing: str, detector: YuNet, quiet: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Five points (N, 5, 2) of the face that each picture is about, and where it was found, bool (N,).
+
+    Crops of one small size go to the detector together and are remembered; others one by one.
+    """
+    if framing == "crop" and one_small_size(images):
+        return remembered_landmarks(np.stack(images), detector, quiet)
+    pairs = [points_of(as_rgb(image), framing, detector) for image in images]
+    return np.stack([points for points, _ in pairs]), np.array([seen for _, seen in pairs])
+
+
+def one_small_size(images: Sequence[np.ndarray]) -> bool:
+    """Whether all pictures have one shape of at most 160 px, as data sets of crops distribute them."""
+    return len({image.shape for image in images}) == 1 and images[0].shape[0] <= 160
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """RGB (H, W, 3) of a grey (H, W) or RGB picture."""
+    return np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.types.faces import Quality
+from mien.types.media import LUMA
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class QualityLimits:
     min_detection_score: float = 0.75
 
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32) / 255
+LUMA_SHARE = np.array(LUMA, np.float32) / 255
 """ITU-R BT.601 weights of R, G, B on the 0..255 scale."""
 
 
@@ -83,7 +84,7 @@ def assess(
         pose_ypr_rad: (N, 3).
         limits: beyond these a reason is given.
     """
-    luma = crops.astype(np.float32) @ LUMA
+    luma = crops.astype(np.float32) @ LUMA_SHARE
     size = (box_xyxy_px[:, 2:] - box_xyxy_px[:, :2]).min(1) if len(crops) else np.zeros(0, np.float32)
     sharp, bright = sharpness(luma), luma.mean((1, 2))
     contrast = luma.std((1, 2))

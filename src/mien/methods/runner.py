@@ -9,11 +9,9 @@ import numpy as np
 
 from mien.errors import ShapeError, WeightsError
 from mien.transforms.align import inverted, template_to_image, warp
+from mien.types.media import LUMA
 from mien.types.scores import Scores
 from mien.weights.store import Weights, open_session
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Shares of red, green and blue in grey (ITU-R BT.601)."""
 
 
 class ExpressionRunner:
@@ -78,7 +76,7 @@ class ExpressionRunner:
         if self.preprocess.channel_order == "BGR":
             crops = crops[..., ::-1]
         elif self.preprocess.channel_order == "GREY":
-            crops = (crops @ LUMA)[..., None]
+            crops = (crops @ np.array(LUMA, np.float32))[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
         parts = [
             self.session.run(

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from mien.datasets import ferplus
+from mien.engine.calibration import certain_threshold
 from mien.evaluate.expression import evaluate_ferplus, logits_of_ferplus
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.onnx import store_as_float16, to_onnx
@@ -28,8 +29,6 @@ from mien.methods.task import Task
 from mien.metrics.calibration import fit_temperature
 from mien.weights.store import read_contract, write_contract
 
-CERTAIN_ACCURACY = 0.95
-"""`uncertain` is set so that the other answers are right this often on the public test split."""
 BIAS_COST = 0.001
 """Accuracy on the public test split that the bias for rare classes may cost."""
 
@@ -90,15 +89,12 @@ def fit_calibration(content: bytes, root: str) -> dict[str, Any]:
     scaled = np.exp(logits / temperature + bias)
     probabilities = scaled / scaled.sum(1, keepdims=True)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == truth
-    threshold = next(
-        cut for cut in np.arange(0.30, 0.96, 0.05) if correct[confidence >= cut].mean() >= CERTAIN_ACCURACY
-    )
     return {
         "method": "temperature and prior bias: softmax(logits / temperature + bias)",
         "temperature": temperature,
         "bias": [float(value) for value in bias],
         "tau": round(float(tau), 2),
-        "threshold": round(float(threshold), 2),
+        "threshold": certain_threshold(confidence, correct),
         "fitted_on": f"FER+ public test, majority protocol, {len(truth)} pictures",
         "public_accuracy": round(float(correct.mean()), 4),
         "public_accuracy_without_bias": round(accuracy(0), 4),

@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from mien.types.media import LUMA
+
 
 def jittered_crops(
     images: Tensor,
@@ -98,7 +100,7 @@ def _light(images: Tensor, random: torch.Generator) -> Tensor:
 def _colour(images: Tensor, random: torch.Generator) -> Tensor:
     """Half of the pictures grey; a tint, often towards skin, on part of them."""
     count = len(images)
-    grey = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    grey = torch.tensor(LUMA).view(1, 3, 1, 1)
     make_grey = torch.rand(count, 1, 1, 1, generator=random) < 0.4
     images = torch.where(make_grey, (images * grey).sum(1, keepdim=True).expand_as(images), images)
     warm = torch.tensor([0.22, 0.0, -0.18]).view(1, 3, 1, 1) * torch.rand(count, 1, 1, 1, generator=random)

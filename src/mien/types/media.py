@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from mien.types.faces import Faces
 
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in a grey level (ITU-R BT.601)."""
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""Of red, green and blue on the 0..255 scale, as many networks want them."""
+
 
 @dataclass(frozen=True)
 class Preprocess:

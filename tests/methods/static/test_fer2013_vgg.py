@@ -11,6 +11,8 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from mien.datasets.ferplus import load  # noqa: E402
+from mien.engine.optim import learning_rate, optimiser  # noqa: E402
+from mien.engine.recipe import RECIPES  # noqa: E402
 from mien.errors import OptionError, ShapeError, WeightsError  # noqa: E402
 from mien.methods.method import METHODS  # noqa: E402
 from mien.methods.static.fer2013_vgg import (  # noqa: E402
@@ -18,7 +20,6 @@ from mien.methods.static.fer2013_vgg import (  # noqa: E402
     WIDTHS,
     Fer2013Vgg,
     TenCropTask,
-    authors_schedule,
     from_authors,
     ten_crops,
 )
@@ -217,17 +218,15 @@ def test_inputs_lie_between_0_and_1_whatever_the_array_was(kind: type) -> None:
     assert contract.channel_order == "GREY"
 
 
-def test_the_plateau_rule_lowers_the_rate_after_six_epochs_without_a_rise() -> None:
-    optimiser, plateau = authors_schedule(nn.Linear(2, 2))
-    optimiser.step()
-    plateau.step(0.5)
-    rates = []
-    for _ in range(6):
-        plateau.step(0.5)
-        rates.append(optimiser.param_groups[0]["lr"])
-    assert rates == [0.01] * 5 + [pytest.approx(0.0075)]
-    assert optimiser.defaults["nesterov"]
-    assert optimiser.defaults["weight_decay"] == 1e-4
+def test_the_recipe_has_the_authors_optimiser_and_plateau_rule() -> None:
+    """That the sixth epoch without a rise acts is `tests/engine/test_train.py`."""
+    recipe = RECIPES["fer2013_vgg_fer2013"]
+    made = optimiser(nn.Linear(2, 2), recipe.optim)
+    assert (recipe.schedule.name, recipe.schedule.patience) == ("plateau", 5)
+    rates = [learning_rate(recipe.schedule, recipe.optim.lr, 5000, 448, 300, drops) for drops in (0, 1)]
+    assert rates == [0.01, pytest.approx(0.0075)]
+    assert made.defaults["nesterov"]
+    assert made.param_groups[0]["weight_decay"] == 1e-4
 
 
 @pytest.mark.data

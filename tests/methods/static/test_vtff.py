@@ -7,8 +7,6 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 
 from mien.errors import OptionError, ShapeError, WeightsError  # noqa: E402
 from mien.methods.static.vtff import (  # noqa: E402
-    MEAN,
-    STD,
     VTFF,
     ResNet18,
     SelectiveFusion,
@@ -18,8 +16,9 @@ from mien.methods.static.vtff import (  # noqa: E402
     vtff_base,
     vtff_large,
 )
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD  # noqa: E402
 
-MEAN_4D, STD_4D = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+MEAN_4D, STD_4D = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
 
 def small(**options) -> VTFF:

@@ -22,20 +22,21 @@ Needs: float32 (B, 3, S, S), RGB; S = 224 with ImageNet mean and std (B0, Mobile
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from mien.errors import OptionError, UnknownNameError, WeightsError
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.authors import load_strictly, renamed
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.multitask.hsemotion_trunks import EfficientNetB0, MobileFaceNet, MobileViTS
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
-HSEMOTION_LABELS = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+HSEMOTION_LABELS = tuple(sorted(EXPRESSIONS))
 """Output order of the authors' eight-class networks, in mien's names; their seven classes lack contempt."""
 
 TRUNKS: Mapping[str, type[nn.Module]] = {"b0": EfficientNetB0, "mobilevit": MobileViTS, "mbf": MobileFaceNet}
@@ -210,23 +211,19 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> HSEmotion:
     trunk = next((name for sign, name in _SIGNS.items() if sign in state_dict), None)
     if trunk is None:
         raise WeightsError(f"expected one of the tensors {', '.join(_SIGNS)}, got a network without any")
-    renamed = {}
+    state = {}
     for name, value in state_dict.items():
-        for pattern, replacement in _KEYS[trunk]:
-            name = re.sub(pattern, replacement, name)
-        renamed[name if name.startswith("head.") else f"trunk.{name}"] = value
-    outputs = len(renamed.get("head.bias", ()))
+        name = renamed(name, _KEYS[trunk])
+        state[name if name.startswith("head.") else f"trunk.{name}"] = value
+    outputs = len(state.get("head.bias", ()))
     if outputs not in (7, 8, 10):
         raise WeightsError(f"expected 7, 8 or 10 outputs (8 and valence, arousal), got {outputs}")
     if outputs == 10:
         for part in ("weight", "bias"):
-            whole = renamed[f"head.{part}"]
-            renamed[f"head.{part}"], renamed[f"affect.{part}"] = whole[:8], whole[8:]
+            whole = state[f"head.{part}"]
+            state[f"head.{part}"], state[f"affect.{part}"] = whole[:8], whole[8:]
     network = HSEmotion(trunk, min(outputs, 8), outputs == 10, 112 if trunk == "mbf" else 224)
-    try:
-        network.load_state_dict(renamed, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"expected the authors' {trunk!r} network, got another: {error}") from error
+    load_strictly(network, state, f"expected the authors' {trunk!r} network, got another")
     return network.eval()
 
 
@@ -248,7 +245,7 @@ PAPER_2024 = Paper(
     CODE,
     "Apache-2.0",
 )
-IMAGENET = Preprocess(224, "mien_face_v1", "RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+IMAGENET = Preprocess(224, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD)
 DIFFERS = (
     "Faces are aligned by five points; theirs are detector boxes.",
     "Weights are fresh unless `from_authors` gives them; theirs begin with identities of VGGFace2.",

@@ -27,12 +27,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import LabelError, ShapeError
+from mien.labels.expressions import order
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
 from mien.types.media import Preprocess
 
-LABELS = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+LABELS = order("rafdb")
 """RAF-DB's own order."""
 
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {

@@ -29,12 +29,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import LabelError, OptionError, WeightsError
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.authors import load_strictly, renamed
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
-LABELS = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+LABELS = tuple(sorted(EXPRESSIONS))
 AFFECTNET_ORDER = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 """Output order of the authors' AffectNet checkpoints, as their test script names it; 7 lack contempt."""
 
@@ -235,7 +237,7 @@ class DDAMFNTask(Task):
         "Electronics 12(17), 3595",
         "https://github.com/SainingZhang/DDAMFN",
     ),
-    preprocess=Preprocess(112, "mien_face_v1", "RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    preprocess=Preprocess(112, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD),
     labels=LABELS,
     counts=Counts(
         4_110_000,
@@ -304,24 +306,17 @@ def from_authors(state_dict: Mapping[str, Tensor], order: Sequence[str] | None =
         LabelError: `order` does not name each output once.
     """
     used = {name: value for name, value in state_dict.items() if not any(re.search(x, name) for x in _UNUSED)}
-    renamed = {}
-    for name, value in used.items():
-        for pattern, replacement in _KEYS:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = value
-    if "head.bias" not in renamed:
+    state = {renamed(name, _KEYS): value for name, value in used.items()}
+    if "head.bias" not in state:
         raise WeightsError("expected the authors' DDAMFN with a last layer 'fc', got a network without it")
-    outputs = len(renamed["head.bias"])
+    outputs = len(state["head.bias"])
     order = tuple(AFFECTNET_ORDER[:outputs] if order is None else order)
     if len(order) != outputs or len(set(order)) != outputs:
         raise LabelError(f"expected {outputs} different classes, got {', '.join(order)}. Give `order`.")
     rows = [order.index(name) for name in sorted(order)]
     for part in ("weight", "bias"):
-        renamed[f"head.{part}"] = renamed[f"head.{part}"][rows]
-    heads = len({name.split(".")[1] for name in renamed if name.startswith("heads.")})
+        state[f"head.{part}"] = state[f"head.{part}"][rows]
+    heads = len({name.split(".")[1] for name in state if name.startswith("heads.")})
     network = DDAMFN(outputs, max(heads, 1))
-    try:
-        network.load_state_dict(renamed, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"expected the authors' DDAMFN, got another network: {error}") from error
+    load_strictly(network, state, "expected the authors' DDAMFN, got another network")
     return network.eval()

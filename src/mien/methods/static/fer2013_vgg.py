@@ -26,11 +26,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import SGD
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from mien.errors import OptionError, WeightsError
+from mien.errors import OptionError
 from mien.labels.expressions import order
+from mien.methods.authors import by_layer, load_strictly
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
@@ -176,16 +175,6 @@ def fer2013_vgg(classes: int = len(LABELS), dropout: float = 0.2, train_crops: i
     return Fer2013Vgg(classes, dropout, train_crops)
 
 
-def authors_schedule(network: nn.Module) -> tuple[SGD, ReduceLROnPlateau]:
-    """Optimiser and plateau rule of the authors' training script, for the recipe.
-
-    SGD at 0.01, Nesterov momentum 0.9, weight decay 1e-4; the rate times 0.75 once the accuracy (call
-    `step` with it once an epoch) has not risen for more than five epochs. 300 epochs of batches of 64.
-    """
-    optimiser = SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    return optimiser, ReduceLROnPlateau(optimiser, mode="max", factor=0.75, patience=5)
-
-
 _LINEAR = {"lin1": "hidden_a", "lin2": "hidden_b", "lin3": "head"}
 
 
@@ -205,18 +194,8 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> Fer2013Vgg:
         for part in "ab":
             known[f"conv{stage + 1}{part}"] = f"stages.{stage}.conv_{part}"
             known[f"bn{stage + 1}{part}"] = f"stages.{stage}.norm_{part}"
-    ours = {}
-    for name, value in state_dict.items():
-        layer, _, tensor = name.partition(".")
-        if layer not in known or not tensor:
-            raise WeightsError(
-                f"expected layers {', '.join(sorted(known))} of usef-kh/fer, got {name!r}. "
-                "Give the entry 'params' of the checkpoint, of the network 'vgg'."
-            )
-        ours[f"{known[layer]}.{tensor}"] = value
+    advice = "Give the entry 'params' of the checkpoint, of the network 'vgg'."
+    ours = by_layer(state_dict, known, "usef-kh/fer", advice)
     network = Fer2013Vgg(len(ours.get("head.bias", LABELS)))
-    try:
-        network.load_state_dict(ours, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"expected the whole of the authors' 'vgg', got another: {error}") from error
+    load_strictly(network, ours, "expected the whole of the authors' 'vgg', got another")
     return network.eval()

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.errors import WeightsError
+from mien.methods.authors import by_layer, load_strictly
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, LUMA, Preprocess
 
 LABELS = ("happy", "surprise", "sad", "angry", "disgust", "fear")
 FACE_PX = 64
@@ -31,9 +31,6 @@ WIDTHS = (64, 128, 256, 512, 1024)
 HIDDEN = (2048, 1024)
 BASELINE_WIDTHS = (64, 128, 256, 512)
 BASELINE_HIDDEN = (1024, 512)
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in a grey level, ITU-R BT.601, as PIL has them."""
 
 
 class Block(nn.Module):
@@ -80,7 +77,7 @@ class GiMeFive(nn.Module):
         self.hidden_b = nn.Linear(hidden[0], hidden[1])
         self.head = nn.Linear(hidden[1], classes)
         self.explain_layer = f"blocks.{len(widths) - 1}.conv"
-        for name, values in (("mean", MEAN), ("std", STD), ("luma", LUMA)):
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD), ("luma", LUMA)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def grey(self, x: Tensor) -> Tensor:
@@ -113,7 +110,7 @@ PAPER = Paper(
     "https://github.com/werywjw/SEP-CVDL",
     "none found",
 )
-PREPROCESS = Preprocess(FACE_PX, "mien_face_v1", "RGB", MEAN, STD)
+PREPROCESS = Preprocess(FACE_PX, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD)
 DIFFERS = (
     "Colour is made grey inside the network, without rounding to whole grey levels.",
     "Evaluation is deterministic; the authors' transform mirrors test pictures at random.",
@@ -178,22 +175,10 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> GiMeFive:
     for block in range(len(WIDTHS)):
         known[f"conv{block + 1}"] = f"blocks.{block}.conv"
         known[f"bn{block + 1}"] = f"blocks.{block}.norm"
-    ours = {}
-    for name, value in state_dict.items():
-        layer, _, tensor = name.partition(".")
-        if layer not in known or not tensor:
-            raise WeightsError(
-                f"expected layers {', '.join(sorted(known))} of SEP-CVDL, got {name!r}. "
-                "Give the plain state dict of GiMeFive or of its baseline."
-            )
-        ours[f"{known[layer]}.{tensor}"] = value
+    advice = "Give the plain state dict of GiMeFive or of its baseline."
+    ours = by_layer(state_dict, known, "SEP-CVDL", advice)
     small = "conv5.weight" not in state_dict
     widths, hidden = (BASELINE_WIDTHS, BASELINE_HIDDEN) if small else (WIDTHS, HIDDEN)
     network = GiMeFive(len(ours.get("head.bias", LABELS)), widths, hidden)
-    try:
-        network.load_state_dict(ours, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"expected the whole of GiMeFive or of its baseline, got another: {error}"
-        ) from error
+    load_strictly(network, ours, "expected the whole of GiMeFive or of its baseline, got another")
     return network.eval()

@@ -21,13 +21,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mien.errors import WeightsError
+from mien.labels.expressions import order
+from mien.methods.authors import load_strictly, renamed
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
-RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+RAFDB = order("rafdb")
 """Classes of RAF-DB in the order of its files, 1 to 7 (from memory), which is that of the authors' outputs."""
+EXPECTED = "expected the tensors of {} by the authors' names, got"
 SIZE = 224
 SCALES = ((64, 2, 28), (128, 4, 14), (256, 8, 7))
 """(channels, heads, side of the map and of its one window) of the three scales."""
@@ -348,7 +350,7 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> PosterPP:
     state = by_our_names(state_dict)
     head = state.get("head.weight")
     network = PosterPP(len(RAFDB) if head is None else len(head))
-    _fill(network, state, "POSTER V2")
+    load_strictly(network, state, EXPECTED.format("POSTER V2"))
     return network
 
 
@@ -362,7 +364,7 @@ def load_image_branch(network: PosterPP, state_dict: Mapping[str, Tensor]) -> No
     Raises:
         WeightsError: a tensor is missing, not known or of another shape.
     """
-    _fill(network.image, by_our_names(state_dict, "ir_back."), "IR-50")
+    load_strictly(network.image, by_our_names(state_dict, "ir_back."), EXPECTED.format("IR-50"))
 
 
 def load_landmark_branch(network: PosterPP, state_dict: Mapping[str, Tensor]) -> None:
@@ -376,7 +378,8 @@ def load_landmark_branch(network: PosterPP, state_dict: Mapping[str, Tensor]) ->
     Raises:
         WeightsError: a tensor is missing, not known or of another shape.
     """
-    _fill(network.landmarks, by_our_names(state_dict, "face_landback."), "MobileFaceNet")
+    state = by_our_names(state_dict, "face_landback.")
+    load_strictly(network.landmarks, state, EXPECTED.format("MobileFaceNet"))
 
 
 def by_our_names(state_dict: Mapping[str, Tensor], part: str = "") -> dict[str, Tensor]:
@@ -392,17 +395,9 @@ def by_our_names(state_dict: Mapping[str, Tensor], part: str = "") -> dict[str, 
         name = part + name.removeprefix("module.")
         if re.match(UNUSED, name):
             continue
-        for theirs, ours in NAMES:
-            name = re.sub(theirs, ours, name)
+        name = renamed(name, NAMES)
         state[name.partition(".")[2] if part else name] = value
     return state
-
-
-def _fill(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    try:
-        module.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(f"expected the tensors of {what} by the authors' names, got: {error}") from error
 
 
 NAMES = (
@@ -471,7 +466,7 @@ DIFFERS = (
         "https://github.com/Talented-Q/POSTER_V2",
         "MIT",
     ),
-    preprocess=Preprocess(SIZE, "mien_face_v1", "RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    preprocess=Preprocess(SIZE, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD),
     labels=RAFDB,
     counts=Counts(
         parameters=43_753_941,

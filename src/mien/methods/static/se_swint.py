@@ -23,11 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.errors import OptionError, WeightsError
+from mien.errors import OptionError
 from mien.labels.expressions import EXPRESSIONS
+from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 PATCH = 4
 WINDOW = 7
@@ -312,12 +313,8 @@ def load_swin(network: SeSwinT, state_dict: Mapping[str, Tensor]) -> None:
             name = name.replace(theirs, ours)
         stage, _, rest = name.partition(".downsample.")
         state[f"{stage.replace('stages', 'merges')}.{rest}" if rest else name] = value
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"expected the tensors of a Swin-T by the names of microsoft/Swin-Transformer, got others: {error}"
-        ) from error
+    expected = "expected the tensors of a Swin-T by the names of microsoft/Swin-Transformer, got others"
+    load_strictly(network, state, expected)
 
 
 SWIN_NAMES = (
@@ -344,7 +341,6 @@ DIFFERS = (
     "The start from ImageNet weights is left to the user (`load_swin`); the default starts fresh.",
     "The crop is mien's own alignment.",
 )
-IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 QUICK = {"dim": 32, "depths": (1, 2, 1, 1), "drop_path": 0.0}
 
 

@@ -27,14 +27,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mien.errors import OptionError, WeightsError
+from mien.errors import OptionError
 from mien.labels.expressions import EXPRESSIONS
+from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
-from mien.types.media import Preprocess
-
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""ImageNet's mean and standard deviation of R, G, B on the 0..255 scale."""
+from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 """(row, column) of a 3x3 window's border, clockwise from the top left; the first gives the highest bit."""
@@ -216,8 +214,8 @@ class VTFF(nn.Module):
         if size < STRIDE or size % 16:
             raise OptionError(f"expected a size that is a multiple of 16, from {STRIDE} on, got {size}")
         self.size = size
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.rgb_trunk, self.pattern_trunk = ResNet18(width), ResNet18(width)
         self.fusion = SelectiveFusion(8 * width, gate)
         self.to_words = nn.Linear(8 * width, WORD)
@@ -257,7 +255,7 @@ PAPER = Paper(
     2021,
     "arXiv 2103.16854",
 )
-PREPROCESS = Preprocess(224, "mien_face_v1", "RGB", MEAN, STD)
+PREPROCESS = Preprocess(224, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD)
 DIFFERS = (
     "The map of patterns is made inside the network, from the 8-bit grey of the input.",
     "The fusion's two weights sum to 1 (`gate='paper'` for the literal sum of two sigmoids).",
@@ -324,9 +322,4 @@ def start_trunks(network: VTFF, state_dict: Mapping[str, Tensor]) -> None:
     """
     trunk = {name: value for name, value in state_dict.items() if not name.startswith("fc.")}
     for part in (network.rgb_trunk, network.pattern_trunk):
-        try:
-            part.load_state_dict(trunk, strict=True)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"expected a ResNet-18 in torchvision's layout, got another: {error}"
-            ) from error
+        load_strictly(part, trunk, "expected a ResNet-18 in torchvision's layout, got another")
