@@ -10,10 +10,11 @@ import pytest
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.engine.optim import learning_rate
-from mien.engine.recipe import RECIPES, Recipe, recipe_from
+from mien.engine.recipe import RECIPES, Recipe, override, recipe_from
 from mien.engine.train import options_of
 from mien.methods.method import METHODS, create
 from mien.recipes import results
+from mien.recipes.measured import measured
 
 NAMES = list(RECIPES)
 
@@ -60,11 +61,12 @@ def test_every_method_has_a_recipe() -> None:
     assert files == covered
 
 
-def test_results_are_whole(recipe: Recipe) -> None:
-    for result in recipe.measured:
-        assert 0 <= result.value <= 1
+def test_results_are_of_recipes_that_are_there() -> None:
+    for result in measured():
+        assert result.recipe in RECIPES
+        assert 0 <= result.low <= result.value <= result.high <= 1
         assert len(result.model_sha256) == len(result.data_sha256) == 64
-        assert result.commit and result.machine and result.date and result.split
+        override(RECIPES[result.recipe], result.changes)
 
 
 def test_the_page_of_results_is_the_generated_one() -> None:

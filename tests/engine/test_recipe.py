@@ -36,7 +36,7 @@ def test_options_of_the_builder_are_set() -> None:
         ("optim.name=lion", OptionError, "expected optim.name to be one of sgd, adam, adamw, got 'lion'"),
         ("epochs=0", OptionError, "expected epochs of at least 1, got 0"),
         ("ema=1", OptionError, "expected ema from 0 to under 1"),
-        ("measured=3", UnknownNameError, "Known"),
+        ("source=me", UnknownNameError, "Known"),
     ],
 )
 def test_what_does_not_fit_is_refused(assignment: str, error: type[Exception], text: str) -> None:

@@ -107,36 +107,6 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A result of ours, with all that a number needs to travel.
-
-    Attributes:
-        metric, value, split: what was measured; `value` as a share, not in percent.
-        low, high: its 95 % interval over pictures or people.
-        without_duplicates: the same without pictures that are pixel-identical to training ones, or `None`.
-        seed, epochs: of the run.
-        commit: of the code. model_sha256: of the exported file. data_sha256: of the split.
-        machine, date: where and when.
-        face_ms: milliseconds of one face on one thread, exported, on that machine.
-    """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    without_duplicates: float | None
-    split: str
-    seed: int
-    epochs: int
-    commit: str
-    model_sha256: str
-    data_sha256: str
-    machine: str
-    date: str
-    face_ms: float | None = None
-
-
-@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a training run.
 
@@ -157,7 +127,6 @@ class Recipe:
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
         source: paper and table that the figures are from.
         sources: field name -> where its value comes from; a field that is not named was set by us.
-        measured: results of ours.
     """
 
     name: str
@@ -181,7 +150,6 @@ class Recipe:
     hold_statistics: bool = False
     source: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
-    measured: tuple[Measured, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("optim.name", self.optim.name, ("sgd", "adam", "adamw"))
@@ -201,10 +169,8 @@ class Recipe:
             raise OptionError(f"expected ema from 0 to under 1, got {self.ema}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The resolved recipe for JSON, without results."""
-        stored = dataclasses.asdict(dataclasses.replace(self, measured=()))
-        del stored["measured"]
-        return stored
+        """The resolved recipe for JSON."""
+        return dataclasses.asdict(self)
 
 
 RECIPES: Registry[Recipe] = Registry("recipe", "mien.recipes")
@@ -242,7 +208,7 @@ def _with(part: Any, path: list[str], text: str, whole: str) -> Any:
     """A copy of a dataclass with the field at `path` read from text."""
     known = {item.name for item in dataclasses.fields(part)}
     if isinstance(part, Recipe):
-        known -= {"name", "source", "sources", "measured"}
+        known -= {"name", "source", "sources"}
     if path[0] not in known:
         raise UnknownNameError("field of a recipe", path[0], known)
     value = getattr(part, path[0])

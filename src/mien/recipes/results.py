@@ -1,16 +1,19 @@
 """The page of results, made from what recipes and methods say: `python -m mien.recipes.results > docs/results.md`.
 
-Nothing is typed in by hand there: a number of ours stands in its recipe with seed, commit and hashes, and a number of
-the authors in the method's file.
+Nothing is typed in by hand there: a number of ours comes from `mien.recipes.measured` with seed, commit and hashes, and a
+number of the authors from the method's file.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import groupby
 from statistics import mean, stdev
 
-from mien.engine.recipe import RECIPES, Measured, Recipe
+from mien.engine.recipe import RECIPES
 from mien.methods.method import METHODS
+from mien.recipes.measured import Measured, measured
 
 HEAD = """# Results
 
@@ -18,6 +21,11 @@ Made by `python -m mien.recipes.results`; do not edit. What we measured stands a
 shown. Accuracy in percent on the protocol's test split, single model, single view, the epoch chosen on the selection
 split; intervals are 95 % bootstrap over pictures.
 """
+COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
+`python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log; milliseconds are on one thread of
+the same machine."""
+T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
+"""Student's t, two-sided 95 %, by degrees of freedom (any table)."""
 
 
 def page() -> str:
@@ -27,34 +35,56 @@ def page() -> str:
 
 
 def _measured() -> str:
-    recipes = [RECIPES[name] for name in RECIPES if RECIPES[name].measured]
-    if not recipes:
+    results = measured()
+    if not results:
         return "Nothing yet."
-    rows = [_row(recipe, result) for recipe in recipes for result in recipe.measured]
     head = (
-        "recipe", "method", "protocol", "split", "metric", "value", "95 %", "without duplicates", "seed", "epochs",
-        "parameters", "MACs", "ms a face", "commit", "model sha256", "data sha256", "machine", "date",
+        "recipe", "changes", "protocol", "split", "metric", "value", "95 %", "without duplicates", "UAR", "seed",
+        "epoch", "hours", "parameters", "MACs", "ms a face",
     )  # fmt: skip
-    several = [_over_seeds(recipe) for recipe in recipes if len(recipe.measured) > 2]
-    return _table(head, rows) + "".join(f"\n\n{line}" for line in several)
+    several = [
+        _over_seeds(list(group)) for _, group in groupby(results, lambda one: (one.recipe, one.changes))
+    ]
+    return "\n\n".join(
+        [_table(head, [_row(one) for one in results]), *filter(None, several), _origins(results)]
+    )
 
 
-def _row(recipe: Recipe, result: Measured) -> tuple[str, ...]:
-    counts = METHODS[recipe.method].counts
+def _row(result: Measured) -> tuple[str, ...]:
     return (
-        f"`{recipe.name}`", f"`{recipe.method}`", recipe.protocol, result.split, result.metric,
+        f"`{result.recipe}`", _changes(result), RECIPES[result.recipe].protocol, result.split, result.metric,
         f"**{100 * result.value:.2f}**", f"{100 * result.low:.2f} to {100 * result.high:.2f}",
         "-" if result.without_duplicates is None else f"{100 * result.without_duplicates:.2f}",
-        str(result.seed), str(result.epochs), f"{(counts.parameters or 0) / 1e6:.2f} M",
-        "-" if counts.macs is None else f"{counts.macs / 1e9:.3f} G",
-        "-" if result.face_ms is None else f"{result.face_ms:.1f}", result.commit, result.model_sha256[:12],
-        result.data_sha256[:12], result.machine, result.date,
+        f"{100 * result.uar:.2f}", str(result.seed), f"{result.epoch} of {result.epochs}", f"{result.hours:.2f}",
+        f"{result.parameters / 1e6:.2f} M", f"{result.macs / 1e9:.3f} G", f"{result.face_ms:.1f}",
     )  # fmt: skip
 
 
-def _over_seeds(recipe: Recipe) -> str:
-    values = [100 * result.value for result in recipe.measured]
-    return f"`{recipe.name}` over {len(values)} seeds: {mean(values):.2f} ± {stdev(values):.2f} (standard deviation)."
+def _changes(result: Measured) -> str:
+    return ", ".join(f"`{change}`" for change in result.changes) or "-"
+
+
+def _over_seeds(results: Sequence[Measured]) -> str:
+    """Mean and 95 % interval of Student's t over three seeds or more; else nothing."""
+    if len(results) < 3:
+        return ""
+    values = [100 * one.value for one in results]
+    half = T_95[min(len(values) - 1, len(T_95) - 1)] * stdev(values) / math.sqrt(len(values))
+    return (
+        f"`{results[0].recipe}` ({_changes(results[0])}) over {len(values)} seeds: {mean(values):.2f}, "
+        f"95 % {mean(values) - half:.2f} to {mean(values) + half:.2f} (Student's t over seeds)."
+    )
+
+
+def _origins(results: Sequence[Measured]) -> str:
+    """Where each figure came from, and the commands that make it again."""
+    head = ("recipe", "changes", "seed", "commit", "model sha256", "data sha256", "machine", "date")
+    rows = [
+        (f"`{one.recipe}`", _changes(one), str(one.seed), one.commit, one.model_sha256[:12],
+         one.data_sha256[:12], one.machine, one.date)
+        for one in results
+    ]  # fmt: skip
+    return f"{COMMANDS}\n\n{_table(head, rows)}"
 
 
 def _reported() -> str:

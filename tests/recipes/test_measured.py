@@ -1,0 +1,64 @@
+"""Figures of our runs: how they are kept, and how the page shows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
+
+from mien.engine.recipe import RECIPES, override
+from mien.recipes import measured, results
+
+RESULT = measured.Measured(
+    recipe="gimefive_ferplus_budget",
+    changes=(),
+    metric="accuracy",
+    value=0.8,
+    low=0.78,
+    high=0.82,
+    without_duplicates=0.79,
+    uar=0.6,
+    split="private_test",
+    seed=1,
+    epoch=3,
+    epochs=4,
+    hours=0.5,
+    parameters=10_478_000,
+    macs=313_000_000,
+    face_ms=5.0,
+    commit="abc",
+    model_sha256="0" * 64,
+    data_sha256="1" * 64,
+    machine="x86_64, 2 cores",
+    date="2026-11-21",
+)
+
+
+def test_changes_are_what_override_takes():
+    recipe = RECIPES["se_swint_112_ferplus_budget"]
+    changed = override(recipe, ["optim.sam_rho=0.05", "seed=7", "options.se=false"])
+    stored = json.loads(json.dumps(changed.to_dict()))
+    changes = measured.changes_of(stored)
+    assert changes == ("optim.sam_rho=0.05", "options.se=False")
+    assert override(recipe, [*changes, "seed=7"]) == changed
+
+
+def test_a_result_takes_the_place_of_the_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured, "FILE", tmp_path / "measured.json")
+    for seed, value in ((2, 0.8), (1, 0.8), (2, 0.81)):
+        result = dataclasses.replace(RESULT, seed=seed, value=value)
+        monkeypatch.setattr(measured, "result_of", lambda run, root, result=result: result)
+        measured.record(tmp_path, tmp_path)
+    assert [(one.seed, one.value) for one in measured.measured()] == [(1, 0.8), (2, 0.81)]
+
+
+def test_three_seeds_get_a_mean_and_an_interval(monkeypatch):
+    three = [dataclasses.replace(RESULT, seed=seed, value=0.79 + seed / 100) for seed in range(3)]
+    monkeypatch.setattr(results, "measured", lambda: three)
+    page = results.page()
+    # mean 80, standard deviation 1, t of 2 degrees of freedom 4.303: 80 -+ 4.303 / sqrt(3)
+    assert "over 3 seeds: 80.00, 95 % 77.52 to 82.48" in page
+    assert page.count("**80.00**") == 1 and "| 79.00 |" in page
