@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +42,7 @@ def to_onnx(task: Task, example: Tensor) -> Any:
     network = task.network.eval()
     if hasattr(network, "for_inference"):
         task = type(task)(network.for_inference())  # type: ignore[operator]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _exporter_is_quiet():
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
             _Logits(task).eval(),
@@ -52,6 +56,20 @@ def to_onnx(task: Task, example: Tensor) -> Any:
             verbose=False,
         )
         return onnx.load(path)
+
+
+@contextmanager
+def _exporter_is_quiet() -> Iterator[None]:
+    """The exporter speaks of packages that mien does not use and of its own old calls; errors still come."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def store_as_float16(model: Any) -> Any:
