@@ -100,29 +100,23 @@ def evidence_for(units: ActionUnits, table: EvidenceTable | None = None) -> Evid
 
 
 def disagreement(evidence: Evidence, scores: Scores) -> np.ndarray:
-    """How much more the units speak for some expression than for the network's answer, (N,) in [0, 1].
+    """How much more the units speak for another expression than for the network's answer, (N,) in [0, 1].
 
-    The largest evidence score less the mean evidence score under the network's probabilities. 0: the units speak for
-    nothing else. 1: they speak fully for one expression, and not at all for those the network believes in. Expressions
-    that the evidence has no score for, and classes that are none of the eight, are left out of both. NaN where the
-    network's most probable class is one of these.
+    The largest evidence score less the evidence score of the network's most probable class. 0: the units speak for
+    nothing more than for that. 1: they speak fully for another expression, and not at all for the answer. NaN where the
+    evidence has no score for the answer, or it is none of the eight expressions.
 
     Raises:
         ShapeError: evidence and scores are of different numbers of faces.
     """
     if len(evidence) != len(scores):
         raise ShapeError(f"expected scores of {len(evidence)} faces, got {len(scores)}")
-    shared = [name for name in scores.names if name in evidence.names]
-    told = evidence.scores[:, [evidence.names.index(name) for name in shared]]
-    believed = np.where(np.isnan(told), 0.0, scores.values[:, [scores.names.index(name) for name in shared]])
-    known = np.array([name in shared for name in scores.top], bool)
-    if not known.any():
-        return np.full(len(scores), np.nan)
-    columns = [shared.index(name) if name in shared else 0 for name in scores.top]
-    known &= ~np.isnan(told[np.arange(len(scores)), columns])
-    told = np.nan_to_num(told)
-    expected = (believed * told).sum(1) / np.maximum(believed.sum(1), 1e-12)
-    return np.where(known, np.clip(told.max(1) - expected, 0, 1), np.nan)
+    apart = np.full(len(scores), np.nan)
+    for row, label in enumerate(scores.top):
+        if label in evidence.names:
+            told = evidence.scores[row]
+            apart[row] = np.nanmax(told, initial=0.0) - told[evidence.names.index(label)]
+    return apart
 
 
 def _columns(values: np.ndarray, units: ActionUnits, table: EvidenceTable) -> np.ndarray:

@@ -213,16 +213,15 @@ def _interpretation(
     else:
         if "nothing_seen" in flags:
             yield phrases.say("interpretation", "nothing_seen")
-        elif label in evidence.names:
+        elif not math.isnan(apart):
             yield from _combined(label, seen, evidence, phrases)
-        yield from _verdict(label, seen, evidence, apart, phrases)
         blind = [
-            phrases.noun(name)
-            for name, score in zip(evidence.names, evidence.scores[0], strict=True)
-            if math.isnan(score)
+            name for name in evidence.names if math.isnan(evidence.scores[0, evidence.names.index(name)])
         ]
-        if blind:
-            yield phrases.say("interpretation", "too_little", expressions=phrases.listed(blind))
+        if label in blind:
+            nouns = phrases.listed([phrases.noun(name) for name in blind])
+            yield phrases.say("interpretation", "too_little", expressions=nouns)
+        yield from _verdict(label, seen, evidence, apart, phrases)
     looked = sorted(regions.items(), key=lambda item: -item[1])[:2]
     if looked:
         named = [f"{name} ({phrases.percent(share)})" for name, share in looked]

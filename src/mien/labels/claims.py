@@ -186,7 +186,8 @@ def _denied(clause: str, lists: list[list[_Mention]]) -> set[int]:
             continue
         ahead = [place for place, group in enumerate(lists) if group[0].start >= match.end()]
         behind = [place for place, group in enumerate(lists) if group[-1].end <= match.start()]
-        near = ahead and len(clause[match.end() : lists[ahead[0]][0].start].split()) <= 2
+        gap = clause[match.end() : lists[ahead[0]][0].start] if ahead else ""
+        near = len(gap.split()) <= 2 and not _SPLIT.search(gap)
         if ahead and (match["forward"] or near or not behind):
             denied.add(ahead[0])
         elif behind:
@@ -210,7 +211,9 @@ def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present
         start = group[index - 1].end if index else window[0]
         end = group[index + 1].start if index + 1 < len(group) else window[1]
         before = _SPLIT.split(clause[start : mention.start])[-1]
-        after = _SPLIT.split(clause[mention.end : end].lstrip(") "))[0]
+        behind = clause[mention.end : end]
+        bracket = re.match(r"\s*,[^()]*\)", behind)  # "(AU12, marked, stronger on the left)"
+        after = bracket.group() if bracket else _SPLIT.split(behind.lstrip(") "))[0]
         claim, earlier = mention.claim, claims.get(mention.claim.unit, mention.claim)
         claims[claim.unit] = Claim(
             claim.unit,
