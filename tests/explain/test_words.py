@@ -78,6 +78,18 @@ def test_too_little_measured_gives_no_verdict():
     assert "neither confirm nor contradict" in explanation.interpretation
 
 
+def test_a_part_of_a_look_is_called_a_part():
+    explanation = explain_face(scores(contempt=0.9), face({14: 3}))
+    assert explanation.interpretation == (
+        "AU14 makes up 100 % of the look of contempt, as far as it could be measured. Units and network agree."
+    )
+
+
+def test_a_unit_that_is_none_is_refused():
+    with pytest.raises(LabelError, match="expected an action unit"):
+        explain_face(scores(happy=0.9), face({3: 2}, units=(3, 12)))
+
+
 def test_nothing_seen_is_a_neutral_look():
     explanation = explain_face(scores(neutral=0.9), face({12: 1.2}))
     assert "nothing_seen" in explanation.flags

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,3 +108,13 @@ def test_the_label_of_ten_chains_of_thought(text, label):
 def test_only_labels_that_may_be_concluded_count():
     assert label_in("Contempt, perhaps sadness.", ("happy", "sad")) == "sad"
     assert label_in("Conclusion: neither happy nor sad.") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["no AU1 is " * 2000, "happy no " * 2000, "AU1, " * 4000, "lip corners " * 2000]
+)
+def test_a_model_that_stutters_is_read_in_good_time(text):
+    start = time.process_time()
+    claims_in(text)
+    label_in(text)
+    assert time.process_time() - start < 10

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,3 +87,16 @@ def test_the_circumplex_places_every_expression_in_its_quarter():
     assert CIRCUMPLEX["neutral"] == (0, 0)
     assert CIRCUMPLEX["happy"][0] > 0 > CIRCUMPLEX["sad"][0]
     assert CIRCUMPLEX["angry"][1] > 0 > CIRCUMPLEX["sad"][1]
+
+
+def test_the_page_shows_the_table_as_it_is():
+    page = Path(__file__).parents[2] / "docs" / "words.md"
+    table = evidence_table()
+    for row, name in enumerate(EXPRESSIONS[1:], 1):
+        cells = []
+        for weights in (table.speaks_for, table.speaks_against):
+            order = np.argsort(-weights[row], kind="stable")
+            cells.append(
+                ", ".join(f"AU{table.units[c]} {weights[row, c]:.2f}" for c in order if weights[row, c])
+            )
+        assert f"| {name} | {cells[0]} | {cells[1]} |" in page.read_text("utf-8")

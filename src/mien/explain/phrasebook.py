@@ -61,7 +61,7 @@ class Phrasebook:
     def __init__(self, phrases: Mapping[str, Any]) -> None:
         self.phrases = phrases
 
-    def say(self, part: str, key: str, **values: object) -> str:
+    def say(self, part: str, key: str, /, **values: object) -> str:
         """One phrase with its placeholders filled in."""
         return str(self.phrases[part][key]).format(**values)
 

@@ -17,7 +17,7 @@ from mien.explain.affect import derived_affect
 from mien.explain.evidence import DISAGREES, Evidence, disagreement, evidence_for
 from mien.explain.explanation import Explanation, Observation
 from mien.explain.phrasebook import Phrasebook, phrasebook
-from mien.labels.action_units import ACTION_UNITS, unit_label
+from mien.labels.action_units import ACTION_UNITS, unit_label, unit_number
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.claims import INTENSITIES
 from mien.labels.evidence import evidence_table
@@ -59,6 +59,7 @@ def explain_face(
 
     Raises:
         OptionError: no such row, or a share outside 0 to 1.
+        LabelError: a unit that mien does not know.
         UnknownNameError: no such language.
     """
     if not 0 <= row < len(scores) or (units is not None and len(units) != len(scores)):
@@ -115,11 +116,11 @@ def _observations(units: ActionUnits, phrases: Phrasebook) -> list[Observation]:
     """Every unit of one face that was measured, plainest first."""
     found = []
     for column in np.argsort(-units.values[0], kind="stable"):
-        unit, value = units.units[column], float(units.values[0, column])
+        unit, value = unit_number(units.units[column]), float(units.values[0, column])
         if math.isnan(value):
             continue
         seen = value >= SEEN[units.scale]
-        level = round(value) if units.scale == "intensity" else 0
+        level = int(value + 0.5) if units.scale == "intensity" else 0
         letter = INTENSITIES[level - 1] if level else None
         side = _side(units, int(column)) if seen else None
         supports = _supports(unit, side) if seen else ()
@@ -215,9 +216,7 @@ def _interpretation(
             yield phrases.say("interpretation", "nothing_seen")
         elif not math.isnan(apart):
             yield from _combined(label, seen, evidence, phrases)
-        blind = [
-            name for name in evidence.names if math.isnan(evidence.scores[0, evidence.names.index(name)])
-        ]
+        blind = [evidence.names[column] for column in np.flatnonzero(np.isnan(evidence.scores[0]))]
         if label in blind:
             nouns = phrases.listed([phrases.noun(name) for name in blind])
             yield phrases.say("interpretation", "too_little", expressions=nouns)
@@ -238,6 +237,7 @@ def _combined(
     )
     hurting = sorted((unit for unit, value in added.items() if value < 0), key=lambda unit: added[unit])
     noun = phrases.noun(label)
+    whole = evidence.coverage[0, evidence.names.index(label)] > 1 - 1e-9
     if helping:
         yield phrases.say(
             "interpretation",
@@ -245,6 +245,7 @@ def _combined(
             units=phrases.listed([unit_label(unit) for unit in helping]),
             percent=phrases.percent(min(1.0, sum(added[unit] for unit in helping))),
             expression=noun,
+            part="" if whole else phrases.say("interpretation", "part"),
         )
     elif label != "neutral":
         yield phrases.say("interpretation", "no_support", expression=noun)

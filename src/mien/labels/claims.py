@@ -9,6 +9,7 @@ the list before it.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -131,7 +132,7 @@ def _labels(text: str, labels: tuple[str, ...]) -> list[str]:
     end = 0
     for match in _LABEL.finditer(text):
         name = _LABELS[match.group().lower()]
-        clause = _CLAUSE.split(text[: match.start()])[-1]
+        clause = _CLAUSE.split(text[max(0, match.start() - 80) : match.start()])[-1]
         if name not in labels or _DENIED_WORD.search(re.split(r",|\band\b", clause, flags=re.I)[-1]):
             continue
         if found and not re.fullmatch(r"\s*(?:,?\s*or|/)\s*", text[end : match.start()], re.I):
@@ -180,20 +181,18 @@ def _lists(clause: str) -> Iterator[list[_Mention]]:
 
 def _denied(clause: str, lists: list[list[_Mention]]) -> set[int]:
     """Which lists a negation of the clause belongs to."""
+    starts, ends = [group[0].start for group in lists], [group[-1].end for group in lists]
     denied = set()
     for match in _NEGATION.finditer(clause):
-        if any(group[0].start < match.start() < group[-1].end for group in lists):
+        ahead, behind = bisect_left(starts, match.end()), bisect_right(ends, match.start()) - 1
+        if ahead - behind > 1:  # within a list, as "nor" may be
             continue
-        ahead = [place for place, group in enumerate(lists) if group[0].start >= match.end()]
-        behind = [place for place, group in enumerate(lists) if group[-1].end <= match.start()]
-        gap = clause[match.end() : lists[ahead[0]][0].start] if ahead else ""
-        near = len(gap.split()) <= 2 and not _SPLIT.search(gap)
-        if ahead and (match["forward"] or near or not behind):
-            denied.add(ahead[0])
-        elif behind:
-            between = clause[lists[behind[-1]][-1].end : match.start()].strip(" =(),")
-            if not match["forward"] or not between:
-                denied.add(behind[-1])
+        gap = clause[match.end() : starts[ahead]] if ahead < len(lists) else None
+        near = gap is not None and len(gap.split()) <= 2 and not _SPLIT.search(gap)
+        if gap is not None and (match["forward"] or near or behind < 0):
+            denied.add(ahead)
+        elif behind >= 0 and not (match["forward"] and clause[ends[behind] : match.start()].strip(" =(),")):
+            denied.add(behind)
     return denied
 
 
