@@ -113,7 +113,6 @@ def describe(explanation: Explanation, model: LanguageModel, *, fallback: bool =
         {"role": "system", "content": INSTRUCTIONS},
         {"role": "user", "content": json.dumps(explanation.facts(), allow_nan=False)},
     ]
-    words = ModelWords(explanation.text, "template")
     try:
         words = checked(model.answer(messages, SCHEMA), explanation)
     except LanguageModelError as error:

@@ -50,6 +50,8 @@ _BETWEEN = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|seems?|appears?|with|suggests?|indicates?|means?)\b|=", re.I
 )
 _FOR_ALL = re.compile(rf"{_BETWEEN.pattern}|\b(?:both|all|each)\b", re.I)
+_ATTACHED = re.compile(r"\s*(?:,[^()]*\)|with\b[^,;]*?\bintensity\b(?:\s+(?:of\s+)?[A-E1-5]\b)?)", re.I)
+"""Behind a unit and its own: "(AU12, marked, stronger on the left)", "AU12 with marked intensity"."""
 _SPLIT = re.compile(r"[,;+)]|\b(?:and|or|with)\b", re.I)
 
 _OTHER_LABELS = {
@@ -211,7 +213,7 @@ def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present
         end = group[index + 1].start if index + 1 < len(group) else window[1]
         before = _SPLIT.split(clause[start : mention.start])[-1]
         behind = clause[mention.end : end]
-        bracket = re.match(r"\s*,[^()]*\)", behind)  # "(AU12, marked, stronger on the left)"
+        bracket = _ATTACHED.match(behind)
         after = bracket.group() if bracket else _SPLIT.split(behind.lstrip(") "))[0]
         claim, earlier = mention.claim, claims.get(mention.claim.unit, mention.claim)
         claims[claim.unit] = Claim(
