@@ -18,6 +18,7 @@ BUILT_IN = {
     "ProtocolError": ValueError,
     "CheckpointError": RuntimeError,
     "TrainingError": RuntimeError,
+    "LanguageModelError": RuntimeError,
     "MissingExtraError": ImportError,
     "UnknownNameError": KeyError,
 }

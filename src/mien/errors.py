@@ -64,6 +64,10 @@ class TrainingError(MienError, RuntimeError):
     """Training cannot go on, such as when the loss is no longer a number."""
 
 
+class LanguageModelError(MienError, RuntimeError):
+    """A language model cannot be reached, or its answer cannot be used."""
+
+
 class MissingExtraError(MienError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
 

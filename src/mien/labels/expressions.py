@@ -101,7 +101,7 @@ CODES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """What each source writes for a class in its files: source -> code -> mien's name."""
 
-_SYNONYMS: Mapping[str, str] = MappingProxyType(
+SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
         "neutral": "neutral",
         "neutrality": "neutral",
@@ -123,6 +123,7 @@ _SYNONYMS: Mapping[str, str] = MappingProxyType(
         "contemptuous": "contempt",
     }
 )
+"""What data sets call the eight classes, in lower case -> mien's name."""
 
 
 def canonical(label: str) -> str:
@@ -131,9 +132,9 @@ def canonical(label: str) -> str:
     Raises:
         UnknownNameError: the label is none of the eight nor a known synonym of one.
     """
-    name = _SYNONYMS.get(label.strip().lower())
+    name = SYNONYMS.get(label.strip().lower())
     if name is None:
-        raise UnknownNameError("expression label", label, _SYNONYMS)
+        raise UnknownNameError("expression label", label, SYNONYMS)
     return name
 
 

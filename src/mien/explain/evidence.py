@@ -1,0 +1,137 @@
+"""What the action units say about the expression, apart from the network, and how far the two disagree.
+
+For expression e and unit u, with weights w (for) and v (against) of `mien.labels.evidence`:
+
+    score_e = clip(base_e + sum_u (w_eu / W_e - v_eu) s_u, 0, 1),   W_e = sum of w_eu over the units that were measured
+
+s_u is how plainly the unit is seen: 0 up to a trace (FACS A), 0.5 at B, 1 from C on; of a probability p, max(0, 2p - 1).
+So the score is the share of the expression's look that is on the face, less what contradicts it. Neutral starts at 1 and
+every unit takes from it. The score never falls as a unit that only speaks for e grows, and never rises as one that only
+speaks against it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.errors import ShapeError
+from mien.labels.evidence import EvidenceTable, evidence_table
+from mien.types.scores import Scores
+from mien.types.units import ActionUnits
+
+LEAST_COVERAGE = 0.4
+"""An expression of whose weights less could be measured has no score (NaN)."""
+DISAGREES = 0.3
+"""From this disagreement on, units and network are said to disagree: nearly a third of a full look."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the units of N faces say about E expressions.
+
+    Attributes:
+        names: the expressions, in mien's order.
+        units: FACS numbers of the table's U units, in the order of `contributions`.
+        scores: (N, E) in [0, 1]; NaN where too little was measured.
+        contributions: (N, E, U), what each unit adds to the score before it is cut to [0, 1]; negative where it speaks
+            against, 0 where it was not measured.
+        coverage: (N, E) in [0, 1], the share of the expression's weights whose units were measured; of neutral, the
+            mean of the others.
+    """
+
+    names: tuple[str, ...]
+    units: tuple[int, ...]
+    scores: np.ndarray
+    contributions: np.ndarray
+    coverage: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def of(self, row: int, name: str) -> dict[int, float]:
+        """Unit -> contribution to one expression of one face, without zeros, largest first."""
+        values = self.contributions[row, self.names.index(name)]
+        order = np.argsort(-values, kind="stable")
+        return {self.units[column]: float(values[column]) for column in order if values[column]}
+
+    def best(self, row: int) -> str | None:
+        """The expression that the units of one face speak for most; `None` where none has a score over 0."""
+        scores = np.nan_to_num(self.scores[row], nan=0.0)
+        return self.names[int(scores.argmax())] if scores.max() > 0 else None
+
+
+def strength(values: np.ndarray, scale: str) -> np.ndarray:
+    """How plainly a unit is seen, in [0, 1]; NaN stays. See the head of this file."""
+    values = np.asarray(values, float)
+    return np.clip((values - 1) / 2 if scale == "intensity" else 2 * values - 1, 0, 1)
+
+
+def evidence_for(units: ActionUnits, table: EvidenceTable | None = None) -> Evidence:
+    """The evidence of N faces; the formula stands at the head of this file.
+
+    A unit that a weight counts on one side only (AU12 for contempt) enters with the difference of the two sides, and
+    counts as not measured where these cannot be told.
+
+    Args:
+        units: what was measured.
+        table: weights; those that come with mien where left out.
+    """
+    table = table or evidence_table()
+    both = _columns(strength(units.values, units.scale), units, table)
+    if units.left is None or units.right is None:
+        difference = np.full_like(both, np.nan)
+    else:
+        sides = strength(units.left, units.scale) - strength(units.right, units.scale)
+        difference = _columns(np.abs(sides), units, table)
+    # (N, E, U): the strength that each weight counts, and whether there is one.
+    counted = np.where(table.one_sided, difference[:, None, :], both[:, None, :])
+    there = ~np.isnan(counted)
+    weights = table.speaks_for * there
+    total = weights.sum(2)
+    shares = np.divide(weights, total[..., None], out=np.zeros_like(weights), where=total[..., None] > 0)
+    against = table.speaks_against * np.nan_to_num(both)[:, None, :]
+    contributions = shares * np.nan_to_num(counted) - against
+    coverage = _coverage(total, table)
+    scores = np.clip(table.base + contributions.sum(2), 0, 1)
+    scores = np.where(coverage < LEAST_COVERAGE, np.nan, scores)
+    return Evidence(table.expressions, table.units, scores, contributions, coverage)
+
+
+def disagreement(evidence: Evidence, scores: Scores) -> np.ndarray:
+    """How much more the units speak for another expression than for the network's answer, (N,) in [0, 1].
+
+    The largest evidence score less the evidence score of the network's most probable class. 0: the units speak for
+    nothing more than for that. 1: they speak fully for another expression, and not at all for the answer. NaN where the
+    evidence has no score for the answer, or it is none of the eight expressions.
+
+    Raises:
+        ShapeError: evidence and scores are of different numbers of faces.
+    """
+    if len(evidence) != len(scores):
+        raise ShapeError(f"expected scores of {len(evidence)} faces, got {len(scores)}")
+    apart = np.full(len(scores), np.nan)
+    for row, label in enumerate(scores.top):
+        if label in evidence.names:
+            told = evidence.scores[row]
+            apart[row] = np.nanmax(told, initial=0.0) - told[evidence.names.index(label)]
+    return apart
+
+
+def _columns(values: np.ndarray, units: ActionUnits, table: EvidenceTable) -> np.ndarray:
+    """Values (N, K) in the columns of the table, (N, U); NaN for what was not measured."""
+    moved = np.full((len(values), len(table.units)), np.nan)
+    for column, unit in enumerate(table.units):
+        if unit in units.units:
+            moved[:, column] = values[:, units.units.index(unit)]
+    return moved
+
+
+def _coverage(measured: np.ndarray, table: EvidenceTable) -> np.ndarray:
+    """Share of each expression's weights that was measured; of one without weights, the mean of the others."""
+    wanted = table.speaks_for.sum(1)
+    has = wanted > 0
+    shares = measured / np.where(has, wanted, 1)
+    shares[:, ~has] = shares[:, has].mean(1, keepdims=True)
+    return shares

@@ -1,0 +1,264 @@
+"""What a text in English claims about action units and expressions, read by rules: for the answers of language models.
+
+A unit is found by its number ("AU12", "AU 12", "AU12C", "AU L14") or by its FACS name in its usual forms ("lip corner
+puller", "pulled lip corners", "the lip corners are pulled"). Paraphrases ("a smile", "wide eyes") are not found. In a
+clause, a negation holds for the list of units that it belongs to, an intensity or side for the unit beside it, or for
+the list before it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mien.labels.action_units import ACTION_UNITS
+from mien.labels.expressions import EXPRESSIONS, SYNONYMS
+
+INTENSITIES = "ABCDE"
+"""FACS letters: trace, slight, marked, severe, maximum; numbers 1 to 5."""
+
+_WORDS = {
+    "A": "trace|barely|faint|faintly",
+    "B": "slight|slightly|weak|weakly|mild|mildly|subtle|subtly|light|lightly",
+    "C": "marked|markedly|pronounced|moderate|moderately|clear|clearly",
+    "D": "severe|severely|extreme|extremely|strong|strongly|intense|intensely",
+    "E": "maximum|maximal|maximally",
+}
+_INTENSITY = re.compile(
+    r"\b(?:" + "|".join(f"(?P<{letter}>{words})" for letter, words in _WORDS.items()) + r")\b", re.I
+)
+_NUMBER = re.compile(
+    r"\bintensity\s*(?:of|is|=|:)?\s*(?:([A-E])\b|(\d(?:\.\d+)?))|\b(\d(?:\.\d+)?)\s*/\s*5\b", re.I
+)
+_SIDES = {
+    "both": re.compile(
+        r"\b(?:both\s+sides|bilateral\w*|symmetric\w*|left\s+and\s+right|right\s+and\s+left)\b", re.I
+    ),
+    "left": re.compile(r"\bleft\b", re.I),
+    "right": re.compile(r"\bright\b", re.I),
+}
+_CLAUSE = re.compile(
+    r"(?<!\d)\.|\.(?!\d)|[;:!?\n]|\b(?:but|however|although|though|whereas|while|yet|except|because)\b", re.I
+)
+_ALWAYS_FORWARD = "no|without|absence|lack|lacks|lacking|neither|nor|none|cannot see|rather than|instead of"
+_EITHER_WAY = r"not|absent|missing|never|\w+n['\u2019]t"
+_NEGATION = re.compile(rf"\b(?:(?P<forward>{_ALWAYS_FORWARD})|(?:{_EITHER_WAY})(?!\s+only))\b", re.I)
+_DENIED_WORD = re.compile(rf"{_NEGATION.pattern}(?:\W+\w+){{0,3}}\W*$", re.I)
+_BETWEEN = re.compile(
+    r"\b(?:is|are|was|were|has|have|shows?|seems?|appears?|with|suggests?|indicates?|means?)\b|=", re.I
+)
+_FOR_ALL = re.compile(rf"{_BETWEEN.pattern}|\b(?:both|all|each)\b", re.I)
+_ATTACHED = re.compile(r"\s*(?:,[^()]*\)|with\b[^,;]*?\bintensity\b(?:\s+(?:of\s+)?[A-E1-5]\b)?)", re.I)
+"""Behind a unit and its own: "(AU12, marked, stronger on the left)", "AU12 with marked intensity"."""
+_SPLIT = re.compile(r"[,;+)]|\b(?:and|or|with)\b", re.I)
+
+_OTHER_LABELS = {
+    **dict.fromkeys(("joyful", "cheerful", "glad", "delighted", "amused"), "happy"),
+    **dict.fromkeys(("astonished", "astonishment", "amazed", "amazement", "surprising"), "surprise"),
+    **dict.fromkeys(("sorrow", "sorrowful", "unhappy", "unhappiness", "grief"), "sad"),
+    **dict.fromkeys(("angered", "furious", "mad", "rage"), "angry"),
+    **dict.fromkeys(("disgusting", "revulsion"), "disgust"),
+    **dict.fromkeys(("scared", "frightened", "terrified", "fright"), "fear"),
+    **dict.fromkeys(("disdain", "disdainful", "scorn", "scornful"), "contempt"),
+    "expressionless": "neutral",
+}
+_LABELS = {**SYNONYMS, **_OTHER_LABELS}
+_LABEL = re.compile(r"\b(?:" + "|".join(sorted(_LABELS, key=len, reverse=True)) + r")\b", re.I)
+_CONCLUSION = re.compile(
+    r"<answer>|\b(?:in\s+conclusion|conclusions?|therefore|thus|in\s+summary|final\s+answer|answer)\b", re.I
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That a unit is on a face, or is not.
+
+    Attributes:
+        unit: FACS number; it may be none that mien knows.
+        present: False where the text says that it is not there.
+        intensity: FACS letter A to E, or `None` where the text does not say.
+        side: "left", "right" or "both", or `None` where the text does not say.
+    """
+
+    unit: int
+    present: bool
+    intensity: str | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True)
+class _Mention:
+    start: int
+    end: int
+    claim: Claim
+
+
+def claims_in(text: str) -> list[Claim]:
+    """Every claim about an action unit, in the order of the text; a unit named twice in a list counts once."""
+    claims: list[Claim] = []
+    for clause in _CLAUSE.split(_without_colons(text)):
+        lists = list(_lists(clause))
+        denied = _denied(clause, lists)
+        for place, mentions in enumerate(lists):
+            claims += _claims(clause, mentions, _window(clause, lists, place), place not in denied)
+    return claims
+
+
+def label_in(text: str, labels: tuple[str, ...] = EXPRESSIONS) -> str | None:
+    """The expression that a text concludes with, in mien's names; `None` where there is none or it leaves two open.
+
+    Looks behind the last "conclusion", "therefore", "answer" and the like, else in the last sentence that names an
+    expression, and takes the first that is not denied.
+
+    Args:
+        text: an answer of a language model, with or without reasoning before it.
+        labels: the expressions that may be concluded.
+    """
+    after = [match.end() for match in _CONCLUSION.finditer(text)]
+    for start in reversed(after):
+        found = _labels(text[start:], labels)
+        if found:
+            return found[0] if len(found) == 1 else None
+    for sentence in reversed(re.split(r"[.!?\n]", text)):
+        found = _labels(sentence, labels)
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def _labels(text: str, labels: tuple[str, ...]) -> list[str]:
+    """The first expression that is not denied, and the one beside it where "or" leaves both open."""
+    found: list[str] = []
+    end = 0
+    for match in _LABEL.finditer(text):
+        name = _LABELS[match.group().lower()]
+        clause = _CLAUSE.split(text[max(0, match.start() - 80) : match.start()])[-1]
+        if name not in labels or _DENIED_WORD.search(re.split(r",|\band\b", clause, flags=re.I)[-1]):
+            continue
+        if found and not re.fullmatch(r"\s*(?:,?\s*or|/)\s*", text[end : match.start()], re.I):
+            break
+        found += [name] if name not in found else []
+        end = match.end()
+    return found
+
+
+def _without_colons(text: str) -> str:
+    """One clause where a colon stands behind a unit, as in "AU12: marked"; other colons part two."""
+    characters = list(text)
+    for match in _UNIT.finditer(text):
+        colon = re.compile(r"[\s)]*:").match(text, match.end())
+        if colon:
+            characters[colon.end() - 1] = "="
+    return "".join(characters)
+
+
+def _mentions(clause: str) -> Iterator[_Mention]:
+    for match in _UNIT.finditer(clause):
+        present = not re.search(r"\bnot\b", match.group(), re.I)
+        if match["number"]:
+            side = {"l": "left", "r": "right"}.get((match["side"] or "").lower())
+            letter = match["letter"].upper() if match["letter"] else None
+            claim = Claim(int(match["number"]), present, letter, side)
+        else:
+            claim = Claim(int(str(match.lastgroup)[1:]), present)
+        yield _Mention(match.start(), match.end(), claim)
+
+
+def _lists(clause: str) -> Iterator[list[_Mention]]:
+    """Mentions with no verb and no negation between them."""
+    group: list[_Mention] = []
+    for mention in _mentions(clause):
+        if group:
+            gap = clause[group[-1].end : mention.start]
+            denied = _NEGATION.search(gap)
+            if _BETWEEN.search(gap) or (denied and denied.group().lower() != "nor"):
+                yield group
+                group = []
+        group.append(mention)
+    if group:
+        yield group
+
+
+def _denied(clause: str, lists: list[list[_Mention]]) -> set[int]:
+    """Which lists a negation of the clause belongs to."""
+    starts, ends = [group[0].start for group in lists], [group[-1].end for group in lists]
+    denied = set()
+    for match in _NEGATION.finditer(clause):
+        ahead, behind = bisect_left(starts, match.end()), bisect_right(ends, match.start()) - 1
+        if ahead - behind > 1:  # within a list, as "nor" may be
+            continue
+        gap = clause[match.end() : starts[ahead]] if ahead < len(lists) else None
+        near = gap is not None and len(gap.split()) <= 2 and not _SPLIT.search(gap)
+        if gap is not None and (match["forward"] or near or behind < 0):
+            denied.add(ahead)
+        elif behind >= 0 and not (match["forward"] and clause[ends[behind] : match.start()].strip(" =(),")):
+            denied.add(behind)
+    return denied
+
+
+def _window(clause: str, lists: list[list[_Mention]], place: int) -> tuple[int, int]:
+    """From the end of the list before to the start of the list after."""
+    before = lists[place - 1][-1].end if place else 0
+    after = lists[place + 1][0].start if place + 1 < len(lists) else len(clause)
+    return before, after
+
+
+def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present: bool) -> list[Claim]:
+    """One claim a unit: what stands before it up to the last comma or "and", and after it up to the next."""
+    claims: dict[int, Claim] = {}
+    for index, mention in enumerate(group):
+        start = group[index - 1].end if index else window[0]
+        end = group[index + 1].start if index + 1 < len(group) else window[1]
+        before = _SPLIT.split(clause[start : mention.start])[-1]
+        behind = clause[mention.end : end]
+        bracket = _ATTACHED.match(behind)
+        after = bracket.group() if bracket else _SPLIT.split(behind.lstrip(") "))[0]
+        claim, earlier = mention.claim, claims.get(mention.claim.unit, mention.claim)
+        claims[claim.unit] = Claim(
+            claim.unit,
+            present and claim.present and earlier.present,
+            earlier.intensity or claim.intensity or _intensity(before) or _intensity(after),
+            earlier.side or claim.side or _side(before) or _side(after),
+        )
+    # "AU6 and AU12 are strong": what stands behind the list holds for those in it that have nothing of their own.
+    tail = _SPLIT.split(clause[group[-1].end : window[1]].lstrip(") "))[0]
+    if not _FOR_ALL.search(tail):
+        return list(claims.values())
+    return [
+        replace(claim, intensity=claim.intensity or _intensity(tail), side=claim.side or _side(tail))
+        for claim in claims.values()
+    ]
+
+
+def _intensity(text: str) -> str | None:
+    number = _NUMBER.search(text)
+    if number:
+        if number[1]:
+            return number[1].upper()
+        level = round(float(number[2] or number[3]))
+        return INTENSITIES[level - 1] if 1 <= level <= 5 else None
+    word = _INTENSITY.search(text)
+    return word.lastgroup if word else None
+
+
+def _side(text: str) -> str | None:
+    return next((side for side, pattern in _SIDES.items() if pattern.search(text)), None)
+
+
+def _unit_pattern() -> re.Pattern[str]:
+    """Numbers after "AU", or a name: "cheek raiser", "cheek raise", "raised cheeks", "the cheeks are (not) raised"."""
+    number = r"AU[\s_-]*(?P<side>[LR])?(?P<number>\d{1,2})(?P<letter>[A-E])?"
+    forms = [number]
+    for unit, name in ACTION_UNITS.items():
+        part, _, action = name.rpartition(" ")
+        stem = re.sub(r"(?<!puck)(?:er|or)$", "", action)
+        words = r"\s+".join(part.split()) + ("" if part.endswith("s") else "s?")
+        form = rf"{words}\s+(?:(?:is|are|was|were)\s+(?:not\s+)?)?{stem}{stem[-1]}?(?:e|es|s|ed|ing|er|ers|or|ors)?"
+        turned = rf"{stem}(?:ed|ing)\s+(?:the\s+)?{words}"
+        forms.append(rf"(?P<n{unit}>{form}|{turned})" if part else rf"(?P<n{unit}>{name}s?)")
+    return re.compile(rf"\b(?:{'|'.join(forms)})\b", re.I)
+
+
+_UNIT = _unit_pattern()

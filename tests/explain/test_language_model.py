@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from mien.errors import LanguageModelError, OptionError
+from mien.explain import endpoint
+from mien.explain.endpoint import LanguageModel
+from mien.explain.language_model import checked, describe
+from mien.explain.words import explain_face
+from mien.labels.expressions import EXPRESSIONS
+from mien.types.scores import Scores
+from mien.types.units import ActionUnits
+
+UNITS = (4, 6, 12, 25)
+SIDES = np.array([[0, 3, 3.4, 2]], np.float32), np.array([[0, 3, 1, 2]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def explanation():
+    values = np.array([[0.86 if name == "happy" else 0.02 for name in EXPRESSIONS]], np.float32)
+    return explain_face(
+        Scores(EXPRESSIONS, values), ActionUnits(UNITS, np.maximum(*SIDES), "intensity", "test", *SIDES)
+    )
+
+
+def observation(text="AU12 is clearly there.", unit="AU12", present=True, intensity="C", side="left", **more):
+    return {"unit": unit, "present": present, "intensity": intensity, "side": side, "text": text, **more}
+
+
+def written(
+    observations=None, interpretation="AU12 and AU6 are a part of the look of happiness.", label="happy"
+):
+    return json.dumps(
+        {
+            "observations": [observation()] if observations is None else observations,
+            "interpretation": interpretation,
+            "label": label,
+        }
+    )
+
+
+class Server:
+    """An endpoint of our own: it answers with what a test puts there, and keeps what it was sent."""
+
+    def __init__(self):
+        self.requests, self.headers = [], []
+        self.status, self.body, self.kind, self.wait_s, self.refuses_schema = (
+            200,
+            b"",
+            "application/json",
+            0.0,
+            False,
+        )
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.reply(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.model = LanguageModel(f"http://127.0.0.1:{self.http.server_port}/v1", timeout_s=5)
+
+    def says(self, content, reason="stop"):
+        self.body = json.dumps(
+            {"choices": [{"message": {"content": content}, "finish_reason": reason}]}
+        ).encode()
+
+    def reply(self, handler):
+        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        self.requests.append(request)
+        self.headers.append(dict(handler.headers))
+        time.sleep(self.wait_s)
+        refused = self.refuses_schema and "response_format" in request
+        handler.send_response(400 if refused else self.status)
+        handler.send_header("Content-Type", self.kind)
+        handler.send_header("Location", "http://example.org/")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the client may have given up
+            handler.wfile.write(b'{"error": "no response_format here"}' if refused else self.body)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def test_a_good_answer_becomes_the_text(server, explanation):
+    server.says(written())
+    words = describe(explanation, server.model)
+    assert (words.source, words.reason, words.claims, words.struck) == ("model", "", 3, ())
+    assert words.hallucination_rate == 0
+    assert words.text == (
+        "Key observations: AU12 is clearly there.\n"
+        "Interpretation: AU12 and AU6 are a part of the look of happiness.\n"
+        f"Conclusion: {explanation.conclusion}"
+    )
+
+
+def test_only_the_facts_are_sent_and_a_schema_is_asked_for(server, explanation, monkeypatch):
+    monkeypatch.setenv("MIEN_TEST_KEY", "secret")
+    server.says(written())
+    describe(explanation, LanguageModel(server.model.url, "small", "MIEN_TEST_KEY"))
+    (request,) = server.requests
+    assert json.loads(request["messages"][1]["content"]) == explanation.facts()
+    assert all(isinstance(message["content"], str) for message in request["messages"])
+    assert request["response_format"]["type"] == "json_schema"
+    assert (request["model"], request["temperature"]) == ("small", 0)
+    assert server.headers[0]["Authorization"] == "Bearer secret"
+    monkeypatch.delenv("MIEN_TEST_KEY")
+    with pytest.raises(OptionError, match="environment variable MIEN_TEST_KEY"):
+        describe(explanation, LanguageModel(server.model.url, "small", "MIEN_TEST_KEY"))
+
+
+def test_a_server_without_schemas_is_asked_once_more(server, explanation):
+    server.refuses_schema = True
+    server.says("<think>AU4? No.</think>\n```json\n" + written() + "\n```")
+    assert describe(explanation, server.model).source == "model"
+    assert ["response_format" in request for request in server.requests] == [True, False]
+
+
+def test_what_is_contradicted_or_not_measured_is_struck(explanation):
+    words = checked(
+        written(
+            [
+                observation(),
+                observation("AU4 lowers the brows.", "AU4", intensity=None, side=None),
+                observation("AU15 is seen.", "AU15", intensity=None, side=None),
+                observation("AU12 is there.", intensity="A"),
+                observation("AU12 is there.", side="right"),
+                observation("AU6 is not there.", "AU6", False, None, None),
+                observation("AU25 is there, and AU9 too.", "AU25", intensity="B", side=None),
+            ],
+            "AU6 is a part of the look of happiness. The brow lowerer is extreme. AU4 is absent.",
+        ),
+        explanation,
+    )
+    assert [(one.claim.unit, one.reason) for one in words.struck] == [
+        (4, "contradicted"),
+        (15, "not measured"),
+        (12, "contradicted"),
+        (12, "contradicted"),
+        (6, "contradicted"),
+        (9, "not measured"),
+        (4, "contradicted"),
+    ]
+    assert words.claims == 11
+    assert words.hallucination_rate == pytest.approx(7 / 11)
+    assert words.text == (
+        "Key observations: AU12 is clearly there.\n"
+        "Interpretation: AU6 is a part of the look of happiness. AU4 is absent.\n"
+        f"Conclusion: {explanation.conclusion}"
+    )
+
+
+def test_intensities_and_sides_need_a_measurement_of_them(explanation):
+    values = Scores(EXPRESSIONS, np.array([[0.02, 0.86, *[0.02] * 6]], np.float32))
+    likely = explain_face(values, ActionUnits((12,), np.array([[0.9]], np.float32), "probability", "test"))
+    words = checked(
+        written([observation(side=None), observation(intensity=None)], "AU12 is in the look."), likely
+    )
+    assert [one.reason for one in words.struck] == ["not measured", "not measured"]
+
+
+def test_sentences_that_nothing_holds_are_left_out(explanation):
+    words = checked(
+        written(
+            interpretation="The weather is nice. AU12 is at 91 % of the look. AU6 is in the look of happiness."
+        ),
+        explanation,
+    )
+    assert words.left_out == 2
+    assert "Interpretation: AU6 is in the look of happiness.\n" in words.text
+
+
+def test_no_claim_has_no_rate(explanation):
+    words = checked(written([], "It is in the look of happiness."), explanation)
+    assert words.claims == 0 and math.isnan(words.hallucination_rate)
+    assert words.source == "model"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (written(label="sad"), "expected the label happy, the model concludes 'sad'"),
+        (
+            written([observation("AU4 is in the face.", "AU4")], "It is."),
+            "nothing of the model's answer could be kept",
+        ),
+    ],
+)
+def test_an_answer_that_cannot_be_kept_gives_the_template(server, explanation, answer, reason):
+    server.says(answer)
+    words = describe(explanation, server.model)
+    assert (words.source, words.text) == ("template", explanation.text)
+    assert reason in words.reason
+    assert words.claims > 0
+    with pytest.raises(LanguageModelError, match=reason):
+        describe(explanation, server.model, fallback=False)
+
+
+GERMAN = "Die Mundwinkel sind hochgezogen (AU12), was deutlich fuer Freude spricht und sonst fuer wenig."
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: s.says("The face is happy."), "the JSON it was asked for"),
+        (lambda s: s.says(""), "the JSON it was asked for"),
+        (lambda s: s.says("[" * 100_000), "the JSON it was asked for"),
+        (lambda s: s.says('{"label": "happy"}'), "JSON of another form"),
+        (lambda s: s.says("[]"), "JSON of another form"),
+        (lambda s: s.says(written([observation(intensity="strong")])), "JSON of another form"),
+        (lambda s: s.says(written([observation(side=["left"])])), "JSON of another form"),
+        (lambda s: s.says(written([observation(unit="AU3")])), "a unit 'AU3'"),
+        (lambda s: s.says(written([observation(GERMAN)], GERMAN)), "text in another language"),
+        (lambda s: s.says(written(interpretation="AU12 is in the look. " * 400)), "characters, at most 4000"),
+        (lambda s: s.says("word " * 200_000), "at most 262144 bytes"),
+        (lambda s: s.says(written(), "length"), "cut a longer one off"),
+        (lambda s: s.says(None), "expected text"),
+        (
+            lambda s: setattr(s, "body", b"<html><body>Welcome to the proxy</body></html>"),
+            "chat completion in JSON",
+        ),
+        (lambda s: setattr(s, "body", b"\xff\x00\xfe"), "chat completion in JSON"),
+        (lambda s: setattr(s, "body", b'{"choices": []}'), "chat completion in JSON"),
+        (lambda s: setattr(s, "body", b'"choices"'), "chat completion in JSON"),
+        (lambda s: setattr(s, "status", 500), "got 500"),
+        (lambda s: setattr(s, "status", 302), "got 302"),
+    ],
+)
+def test_every_bad_answer_gives_the_template_and_the_reason(server, explanation, change, reason):
+    change(server)
+    words = describe(explanation, server.model)
+    assert (words.source, words.text) == ("template", explanation.text)
+    assert reason in words.reason
+    with pytest.raises(LanguageModelError, match="expected"):
+        describe(explanation, server.model, fallback=False)
+
+
+def test_a_slow_server_is_given_up(server, explanation):
+    server.wait_s = 1.5
+    server.says(written())
+    start = time.monotonic()
+    words = describe(explanation, LanguageModel(server.model.url, timeout_s=0.2))
+    assert time.monotonic() - start < 1.2
+    assert words.source == "template" and "within 0.2 s" in words.reason
+
+
+def test_a_server_that_drips_is_given_up(explanation, monkeypatch):
+    class Drip:
+        def read1(self, _):
+            time.sleep(0.02)
+            return b" "
+
+    with pytest.raises(TimeoutError):
+        LanguageModel()._read(Drip(), time.monotonic() + 0.1)
+
+
+def test_a_server_that_is_down_is_named(server, explanation):
+    server.http.shutdown()
+    server.http.server_close()
+    words = describe(explanation, server.model)
+    assert words.source == "template"
+    assert "Start the server" in words.reason and server.model.url in words.reason
+
+
+@pytest.mark.parametrize("url", ["http://localhost:11434/v1", "http://127.8.8.8/v1", "http://[::1]:8000/v1"])
+def test_this_machine_needs_no_leave(url):
+    assert LanguageModel(url).is_local
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.org/v1",
+        "http://192.168.0.2/v1",
+        "http://127.0.0.1.example.org/v1",
+        "http://0.0.0.0/v1",
+    ],
+)
+def test_another_machine_needs_leave(url):
+    with pytest.raises(OptionError, match="expected a language model on this machine"):
+        LanguageModel(url)
+    assert not LanguageModel(url, allow_remote=True).is_local
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "127.0.0.1:8080", "http://", "http://me:secret@127.0.0.1/v1"]
+)
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(OptionError, match="expected an address"):
+        LanguageModel(url)
+    with pytest.raises(OptionError, match="timeout_s over 0"):
+        LanguageModel(timeout_s=0)
+
+
+def test_a_proxy_of_the_environment_sees_nothing(server, explanation, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.says(written())
+    assert describe(explanation, server.model).source == "model"
+
+
+def test_no_socket_is_opened_by_importing_or_making_one(monkeypatch):
+    monkeypatch.setattr(endpoint.urllib.request, "build_opener", lambda *_: pytest.fail("opened"))
+    LanguageModel()

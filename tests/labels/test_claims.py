@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.labels.action_units import ACTION_UNITS
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in
+
+
+def yes(unit, intensity=None, side=None):
+    return Claim(unit, True, intensity, side)
+
+
+def no(*units):
+    return [Claim(unit, False) for unit in units]
+
+
+@pytest.mark.parametrize(
+    ("text", "claims"),
+    [
+        ("AU12 is marked and AU6 is slight.", [yes(12, "C"), yes(6, "B")]),
+        ("A strong AU12 and a faint AU 06.", [yes(12, "D"), yes(6, "A")]),
+        ("Both AU6 and AU12 are strong.", [yes(6, "D"), yes(12, "D")]),
+        ("I see AU 6 and au_12 (both marked).", [yes(6, "C"), yes(12, "C")]),
+        ("AU12 with marked intensity and AU6 with an intensity of B.", [yes(12, "C"), yes(6, "B")]),
+        ("AU12 with a strong AU6", [yes(12), yes(6, "D")]),
+        ("Lips parted (AU25, slight, stronger on the left)", [yes(25, "B", "left")]),
+        ("AU12C+AU6B", [yes(12, "C"), yes(6, "B")]),
+        ("AU12: marked, AU6: slight, AU4: absent, AU5: no", [yes(12, "C"), yes(6, "B"), *no(4, 5)]),
+        ("AU L14 shows; AU12 (intensity 3.2), AU25 4/5", [yes(14, None, "left"), yes(12, "C"), yes(25, "D")]),
+        ("The lip corner puller (AU12) is strong on the left side.", [yes(12, "D", "left")]),
+        ("AU12 at its maximum on both sides", [yes(12, "E", "both")]),
+        ("No AU4 or AU15.", no(4, 15)),
+        ("AU4, AU5 and AU7 are absent.", no(4, 5, 7)),
+        ("AU4 is absent and AU5 is there.", [*no(4), yes(5)]),
+        ("AU12 is strong, not AU15", [yes(12, "D"), *no(15)]),
+        ("AU12 is present and AU4 is not.", [yes(12), *no(4)]),
+        ("Neither AU4 nor AU15 is seen, AU12 is.", [*no(4, 15), yes(12)]),
+        ("Not only AU12 but also AU6 is seen.", [yes(12), yes(6)]),
+        ("There is no sign of activity in AU4.", no(4)),
+        ("No contradiction: AU12 is present.", [yes(12)]),
+        ("The cheeks are raised and the brows are not lowered.", [yes(6), *no(4)]),
+        ("Inner brow raise and jaw drop, without brow lowering", [yes(1), yes(26), *no(4)]),
+        ("Raised cheeks, pulled lip corners, parted lips", [yes(6), yes(12), yes(25)]),
+        ("The dimpler isn't active.", no(14)),
+        ("AU99 is there", [yes(99)]),
+        ("A happy face with a broad smile.", []),
+        ("The audience of August 12", []),
+        ("", []),
+    ],
+)
+def test_claims_are_read(text, claims):
+    assert claims_in(text) == claims
+
+
+@pytest.mark.parametrize("unit", ACTION_UNITS)
+def test_every_unit_is_found_by_number_and_by_name(unit):
+    assert claims_in(f"AU{unit} is there") == [yes(unit)]
+    assert claims_in(f"I see the {ACTION_UNITS[unit]} here") == [yes(unit)]
+    assert claims_in(f"AU{unit} ({ACTION_UNITS[unit]}) is absent") == no(unit)
+
+
+@settings(deadline=None)
+@given(
+    unit=st.sampled_from(sorted(ACTION_UNITS)),
+    intensity=st.sampled_from([None, *INTENSITIES]),
+    side=st.sampled_from([None, "left", "right", "both"]),
+)
+def test_what_is_written_is_read_back(unit, intensity, side):
+    amount = f" at intensity {intensity}" if intensity else ""
+    place = {"both": " on both sides"}.get(side, f" on the {side}") if side else ""
+    assert claims_in(f"It shows AU{unit}{amount}{place}.") == [yes(unit, intensity, side)]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=300))
+def test_any_text_can_be_read(text):
+    claims_in(text)
+    label_in(text)
+
+
+CHAINS = [
+    (
+        "Key observations: AU6 and AU12 are marked. Overall: raised cheeks with pulled lip corners make a smile. "
+        "Conclusion: happiness.",
+        "happy",
+    ),
+    (
+        "The brows are lowered and the lids tight. There is no joy in it. Therefore, the face looks angry.",
+        "angry",
+    ),
+    ("<think>It could be fear or surprise; AU4 is missing.</think><answer>Surprise</answer>", "surprise"),
+    ("AU1, AU4 and AU15 together point to sorrow. In conclusion, the emotion is sadness, not anger.", "sad"),
+    ("AU9 is strong.\nThis is not a happy face.\nThe answer is disgust.", "disgust"),
+    ("No unit is active. The person looks neutral.", "neutral"),
+    ("AU1+2+4+5+20: the person is scared.", "fear"),
+    ("One lip corner is tightened, a look of disdain, rather than happiness", "contempt"),
+    ("The conclusion is hard to draw from AU25 alone.", None),
+    ("In conclusion it is anger or disgust.", None),
+]
+
+
+@pytest.mark.parametrize(("text", "label"), CHAINS)
+def test_the_label_of_ten_chains_of_thought(text, label):
+    assert label_in(text) == label
+
+
+def test_only_labels_that_may_be_concluded_count():
+    assert label_in("Contempt, perhaps sadness.", ("happy", "sad")) == "sad"
+    assert label_in("Conclusion: neither happy nor sad.") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["no AU1 is " * 2000, "happy no " * 2000, "AU1, " * 4000, "lip corners " * 2000]
+)
+def test_a_model_that_stutters_is_read_in_good_time(text):
+    start = time.process_time()
+    claims_in(text)
+    label_in(text)
+    assert time.process_time() - start < 10
