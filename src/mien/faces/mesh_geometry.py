@@ -14,9 +14,26 @@ from typing import Any
 import numpy as np
 
 from mien.errors import WeightsError
+from mien.types.mesh import Mesh
 
 SURFACE_POINTS = 468
 RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER = 33, 133, 362, 263
+POINTS_68 = np.array(
+    [127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,  # jaw
+     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
+     168, 197, 5, 4, 240, 97, 2, 326, 460,  # nose
+     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
+     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87]  # mouth
+)  # fmt: skip
+"""The mesh point for each of the 68 points of the 300-W mark-up (the picture's left first, as it counts).
+
+Our own: of the points on the mesh's outline, lids and lips the one whose mean distance to the mark-up is least
+on the 870 faces of HELEN's train part, both sides together; corners of eyes and mouth and the chin were set."""
+EYELIDS = ((160, 144), (159, 145), (158, 153)), ((387, 373), (386, 374), (385, 380))
+"""Upper and lower lid, three pairs each, of the right eye and of the left."""
+UPPER_LIP, LOWER_LIP, RIGHT_MOUTH, LEFT_MOUTH = 13, 14, 78, 308
+"""Inner edge of the lips: the middles and the corners."""
+RIGHT_IRIS, LEFT_IRIS = 468, 473
 CAMERA_FIELD_RAD = np.deg2rad(63.0)
 """Vertical field of view of the assumed camera, MediaPipe's default; only `position_xyz_cm` depends on it."""
 
@@ -78,6 +95,82 @@ def angles(rotation: np.ndarray) -> np.ndarray:
     yaw = np.arctan2(nose[0], -nose[2])
     pitch = -np.arcsin(np.clip(nose[1], -1, 1))
     return np.array([yaw, pitch, np.arctan2(rotation[1, 0], rotation[0, 0])])
+
+
+def rotation_of(pose_ypr_rad: np.ndarray) -> np.ndarray:
+    """The rotation (3, 3) whose `angles` are given; the inverse of that function."""
+    yaw, pitch, roll = (float(angle) for angle in pose_ypr_rad)
+    away = -np.array([np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)])
+    across = np.array([np.cos(roll), np.sin(roll), 0])
+    across[2] = -(across @ away) / away[2]
+    across /= np.linalg.norm(across)
+    return np.column_stack([across, np.cross(away, across), away])
+
+
+def in_head_frame(mesh: Mesh) -> np.ndarray:
+    """Points (N, 478, 3) of faces turned to look ahead: x to the subject's left, y down, z away.
+
+    The origin is between the outer corners of the eyes, and their distance is 1. Rows that were not told are NaN.
+    """
+    points = mesh.points_xyz_px.astype(float)
+    right, left = points[:, RIGHT_EYE_OUTER], points[:, LEFT_EYE_OUTER]
+    centred = points - ((right + left) / 2)[:, None]
+    for row in np.flatnonzero(mesh.told):
+        centred[row] = centred[row] @ rotation_of(mesh.pose_ypr_rad[row])
+    return centred / np.linalg.norm(left - right, axis=1)[:, None, None]
+
+
+def points_68(mesh: Mesh) -> np.ndarray:
+    """The 68 points of the 300-W mark-up, float32 (N, 68, 2) in pixels of the picture; see `POINTS_68`."""
+    return mesh.points_xyz_px[:, POINTS_68, :2]
+
+
+def eye_opening(mesh: Mesh) -> np.ndarray:
+    """Mean gap between the lids over the eye's width, (N, 2): the right eye, then the left; 0 is shut.
+
+    Source: Soukupova and Cech, "Real-Time Eye Blink Detection using Facial Landmarks", 2016 (eye aspect ratio), in
+    space instead of the picture and with three pairs of lid points instead of two.
+    """
+    points = mesh.points_xyz_px
+    corners = (RIGHT_EYE_OUTER, RIGHT_EYE_INNER), (LEFT_EYE_OUTER, LEFT_EYE_INNER)
+    gaps = [np.mean([_distance(points, *pair) for pair in pairs], 0) for pairs in EYELIDS]
+    return np.stack([gap / _distance(points, *ends) for gap, ends in zip(gaps, corners, strict=True)], 1)
+
+
+def mouth_opening(mesh: Mesh) -> np.ndarray:
+    """Gap between the inner edges of the lips over the inner mouth's width, (N,); 0 is shut."""
+    points = mesh.points_xyz_px
+    return _distance(points, UPPER_LIP, LOWER_LIP) / _distance(points, RIGHT_MOUTH, LEFT_MOUTH)
+
+
+def iris_direction(mesh: Mesh) -> np.ndarray:
+    """Where each iris stands in its eye, (N, 2, 2): right eye, left eye; x to the subject's left, y up.
+
+    Offset of the iris' middle from the middle between the eye's corners, over the eye's width, in the face turned
+    to look ahead. It says where the eyes look against the head, not where in the room; no angle is claimed.
+    """
+    points = in_head_frame(mesh)
+    found = []
+    for iris, corners in (
+        (RIGHT_IRIS, (RIGHT_EYE_OUTER, RIGHT_EYE_INNER)),
+        (LEFT_IRIS, (LEFT_EYE_INNER, LEFT_EYE_OUTER)),
+    ):
+        middle = points[:, corners].mean(1)
+        offset = (points[:, iris] - middle)[:, :2] * [1, -1]
+        found.append(offset / _distance(points, *corners)[:, None])
+    return np.stack(found, 1)
+
+
+def mirrored_points(head: HeadModel) -> np.ndarray:
+    """For each of the 478 points the one on the other side of the face, (478,)."""
+    other = head.points_xyz_cm * [-1, 1, 1]
+    away = np.linalg.norm(head.points_xyz_cm[:, None] - other[None], axis=2)
+    return np.concatenate([away.argmin(1), [473, 476, 475, 474, 477, 468, 471, 470, 469, 472]])
+
+
+def _distance(points: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Distance in space of two points of each face, (N,)."""
+    return np.linalg.norm(points[:, first] - points[:, second], axis=1)
 
 
 def position(scale: float, shift_px: np.ndarray, size_wh_px: tuple[int, int]) -> np.ndarray:

@@ -93,11 +93,11 @@ def bundle(path: Path) -> list[Stored]:
             raise WeightsError(item.detail)
     packed = [item for item in found if item.state == "ok"]
     files: list[dict[str, Any]] = []
-    with writing(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with writing(path) as stream, zipfile.ZipFile(stream, "w") as archive:
         for item in packed:
             content = Path(item.path).read_bytes()
             member = f"{item.name}/{Path(item.path).name}"
-            archive.writestr(zipfile.ZipInfo(member), content, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(member), content)
             files.append(
                 {
                     "member": member,
@@ -110,7 +110,7 @@ def bundle(path: Path) -> list[Stored]:
                 }
             )
         manifest = json.dumps({"format": FORMAT, "files": files}, indent=1)
-        archive.writestr(zipfile.ZipInfo(MANIFEST), manifest, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo(MANIFEST), manifest)
     return packed
 
 

@@ -73,7 +73,7 @@ def fetched_bytes(name: str) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise WeightsError(
-            f"expected {entry.file}, which {entry.needed_for} needs, at {path}, got nothing there. mien downloads "
+            f"expected {entry.file} at {path}, got nothing there. It is needed for {entry.needed_for}. mien downloads "
             f"nothing by itself: run `mien weights fetch {name}`, or on a machine without network "
             f"`mien weights fetch {name} --from FILE`. Licence: {entry.licence}."
         ) from None
