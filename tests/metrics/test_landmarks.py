@@ -37,7 +37,9 @@ def test_the_error_is_a_mean_distance_in_the_faces_own_unit() -> None:
     moved = true + np.array([3.0, 4.0]) * np.array([0, 1, 2])[:, None, None]
     assert normalised_errors(moved, true, np.full(3, 50.0)) == pytest.approx([0, 0.1, 0.2])
     unit = interocular(true)
-    assert normalised_errors(moved * 7, true * 7, unit * 7) == pytest.approx(normalised_errors(moved, true, unit))
+    assert normalised_errors(moved * 7, true * 7, unit * 7) == pytest.approx(
+        normalised_errors(moved, true, unit)
+    )
 
 
 def test_units_of_length() -> None:

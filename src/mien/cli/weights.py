@@ -30,7 +30,9 @@ def add_verb(verbs: Any) -> None:
     )
     actions = verb.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="what there is, under which licence, and where it lies")
-    fetch = actions.add_parser("fetch", help="get files that are not inside the package; nothing else downloads")
+    fetch = actions.add_parser(
+        "fetch", help="get files that are not inside the package; nothing else downloads"
+    )
     fetch.add_argument("names", nargs="*", metavar="NAME", help="default: all")
     fetch.add_argument(
         "--from", dest="source", type=Path, metavar="FILE|DIR",
@@ -55,7 +57,9 @@ def run(options: argparse.Namespace) -> int:
             found = bundle(options.file)
             _show(found, options.json)
             if not options.json:
-                print(f"{options.file}: {len(found)} files. Next, on the other machine: mien weights fetch --from FILE")
+                print(
+                    f"{options.file}: {len(found)} files. Next, on the other machine: mien weights fetch --from FILE"
+                )
             return EXIT_OK
         found = stored(getattr(options, "names", ()))
     except KeyboardInterrupt:

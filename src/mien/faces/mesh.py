@@ -87,9 +87,13 @@ class FaceMesh:
             with zipfile.ZipFile(io.BytesIO(content)) as parts:
                 points = parts.read("face_landmarks_detector.tflite")
                 blendshapes = parts.read("face_blendshapes.tflite")
-                self.head: HeadModel = read_head_model(parts.read("geometry_pipeline_metadata_landmarks.binarypb"))
+                self.head: HeadModel = read_head_model(
+                    parts.read("geometry_pipeline_metadata_landmarks.binarypb")
+                )
         except (zipfile.BadZipFile, KeyError) as error:
-            raise WeightsError(f"expected a face landmarker .task file, got one that lacks a part: {error}") from None
+            raise WeightsError(
+                f"expected a face landmarker .task file, got one that lacks a part: {error}"
+            ) from None
         self._points = _Network(points, threads)
         self._blendshapes = _Network(blendshapes, threads)
 
@@ -123,10 +127,9 @@ class FaceMesh:
     def _face(self, image: np.ndarray, five: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, str]:
         """Points, presence, blendshapes of one face; NaN and a reason where they cannot be told."""
         nothing = np.full((MESH_POINTS, 3), np.nan), np.nan, np.full(len(BLENDSHAPES), np.nan)
-        try:
-            to_crop = inverted(fit_similarity(FIRST_CROP * CROP_PX, five))
-        except (ShapeError, np.linalg.LinAlgError):
+        if not (np.isfinite(five).all() and np.ptp(five, 0).max() > 0):
             return *nothing, "no five points to place the crop by"
+        to_crop = inverted(fit_similarity(FIRST_CROP * CROP_PX, five))
         side = CROP_PX / np.sqrt(abs(np.linalg.det(to_crop[:, :2])))
         if not side >= self.limits.min_crop_px:
             return *nothing, f"too small (crop of {side:.3g} px, limit {self.limits.min_crop_px:g} px)"

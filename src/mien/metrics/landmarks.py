@@ -30,7 +30,9 @@ def normalised_errors(found: np.ndarray, true: np.ndarray, unit: np.ndarray) -> 
     found, true = _points(found, "found points"), _points(true, "annotated points")
     unit = expect_values(unit, "units of length")
     if found.shape != true.shape or len(unit) != len(found):
-        raise ShapeError(f"expected two arrays (N, L, 2) and N units, got {found.shape}, {true.shape}, {unit.shape}")
+        raise ShapeError(
+            f"expected two arrays (N, L, 2) and N units, got {found.shape}, {true.shape}, {unit.shape}"
+        )
     if not (unit > 0).all():
         raise ShapeError(f"expected units of length over 0, got {unit.min()}; are two reference points one?")
     return np.linalg.norm(found - true, axis=2).mean(1) / unit
@@ -43,7 +45,9 @@ def interocular(true: np.ndarray, corners: tuple[int, int] = OUTER_EYE_CORNERS_6
 
 
 def interpupillary(
-    true: np.ndarray, right: tuple[int, ...] = tuple(range(36, 42)), left: tuple[int, ...] = tuple(range(42, 48))
+    true: np.ndarray,
+    right: tuple[int, ...] = tuple(range(36, 42)),
+    left: tuple[int, ...] = tuple(range(42, 48)),
 ) -> np.ndarray:
     """Distance of the eyes' middles, (N,) in [0, inf): the means of the points around each eye (300-W's 36..41 and 42..47)."""
     true = _points(true, "annotated points")
@@ -91,5 +95,7 @@ def _points(points: np.ndarray, name: str) -> np.ndarray:
     if points.ndim != 3 or points.shape[2] != 2 or not points.size:
         raise ShapeError(f"expected {name} (N, L, 2), N and L at least 1, got {points.shape}")
     if not np.isfinite(points).all():
-        raise ShapeError(f"expected finite {name}, got NaN or infinite ones. Take out faces that were not found.")
+        raise ShapeError(
+            f"expected finite {name}, got NaN or infinite ones. Take out faces that were not found."
+        )
     return points

