@@ -15,6 +15,7 @@ Needs: `ai-edge-litert` (extra `mesh`) and the fetched file (`mien weights fetch
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class MeshLimits:
     """Beyond these a face is not read.
 
     Attributes:
-        min_crop_px: side of the crop in pixels of the picture; about 1.9 times the box of the detector.
+        min_crop_px: side of the crop in pixels of the picture, roughly twice the face.
         min_presence: the network's own score, 0 to 1 (MediaPipe's default 0.5).
         max_yaw_rad: absolute yaw of the mesh; past it half of the face is not seen and its points are guesses.
     """
@@ -159,7 +160,7 @@ class _Network:
             from ai_edge_litert.interpreter import Interpreter
         except ModuleNotFoundError:
             raise MissingExtraError("the mesh needs ai-edge-litert: pip install 'mien[mesh]'") from None
-        self.interpreter: Any = Interpreter(model_content=content, num_threads=threads or None)
+        self.interpreter: Any = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
         self.interpreter.allocate_tensors()
         self.input = self.interpreter.get_input_details()[0]["index"]
         self.outputs = [output["index"] for output in self.interpreter.get_output_details()]

