@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
-from mien.cli import training
+from mien.cli import training, weights
 from mien.cli.training import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from mien.errors import MienError, OptionError
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _output_options(demo)
     training.add_verbs(verbs)
+    weights.add_verb(verbs)
     return root
 
 
@@ -79,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.every, options.model, options.threads = None, "expression", 0
         options.min_face_px, options.detection_threshold = 24.0, 0.7
     try:
+        if options.verb == "weights":
+            return weights.run(options)
         return training.run(options) if options.verb in training.VERBS else _analyze(options)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
