@@ -42,7 +42,10 @@ def test_intensities_stay_beside_what_is_detected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ({"au4": "1,0\n2,6\n"}, r"au4\.txt, line 2: expected 'frame,intensity' with an intensity from 0 to 5"),
+        (
+            {"au4": "1,0\n2,6\n"},
+            r"au4\.txt, line 2: expected 'frame,intensity' with an intensity from 0 to 5",
+        ),
         ({"au4": "1 0\n"}, "line 1: expected 'frame,intensity'"),
         ({"au4": "1,0\n"}, "expected the same frames for every unit, got 'others for AU4'"),
     ],

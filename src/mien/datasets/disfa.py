@@ -14,8 +14,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mien.datasets.dataset import Dataset, Reader, Row, register
 from mien.datasets.drawn import DRAWN_UNITS, drawn_photo, save, stable_seed
 from mien.datasets.reading import at_line, file_reader, numbered_lines, wrong

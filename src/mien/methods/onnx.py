@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mien.methods.task import Task
 
 
-class _Logits(nn.Module):
+class _Answer(nn.Module):
     """The task's answer as a module, so that whatever a method does when it answers is in the graph."""
 
     def __init__(self, task: Task) -> None:
@@ -21,11 +21,11 @@ class _Logits(nn.Module):
         self.task, self.network = task, task.network
 
     def forward(self, faces: Tensor) -> Tensor:
-        return self.task.logits(faces)
+        return self.task.answer(faces)
 
 
 def to_onnx(task: Task, example: Tensor) -> Any:
-    """An `onnx.ModelProto` from normalised faces (B, C, H, W) with a free batch to logits (B, K).
+    """An `onnx.ModelProto` from normalised faces (B, C, H, W) with a free batch to the task's answer (B, K).
 
     A network that has `for_inference`, which gives a copy with the same logits, is exported through it.
 
@@ -41,11 +41,11 @@ def to_onnx(task: Task, example: Tensor) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            _Logits(task).eval(),
+            _Answer(task).eval(),
             (example,),
             str(path),
             input_names=["faces"],
-            output_names=["logits"],
+            output_names=["logits" if task.answers == "expression" else "probabilities"],
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
             external_data=False,
