@@ -61,7 +61,7 @@ class Samples:
             if values is not None and len(values) != count:
                 raise ShapeError(f"expected {count} values of {name}, got {len(values)}")
         if self.task == "action_units":
-            shape = np.shape(self.extras.get("action_units"))
+            shape = np.shape(self.extras.get("action_units", ()))
             if shape != (count, classes):
                 raise ShapeError(f"expected action units ({count}, {classes}), got {shape}")
 

@@ -155,7 +155,8 @@ def _cut_out_photos(
             stack = np.memmap(file, np.uint8, "w+", shape=shape)
     else:
         stack = np.empty(shape, np.uint8)
-    kept, unread, faceless, grey = [], [], [], True
+    kept: list[int] = []
+    unread, faceless, grey = [], [], True
     for row in tqdm(range(len(samples)), "finding faces", disable=quiet, unit="picture", leave=False):
         try:
             image = samples.read(row)
