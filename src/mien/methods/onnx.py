@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.errors import WeightsError
 from mien.methods.task import Task
 
 
@@ -52,6 +53,31 @@ def to_onnx(task: Task, example: Tensor) -> Any:
             verbose=False,
         )
         return onnx.load(path)
+
+
+def last_features(content: bytes) -> bytes:
+    """The same network with one output, "features": what goes into its last linear layer, float32 (B, C).
+
+    Args:
+        content: an ONNX file that ends in a linear layer, such as the expression network that ships.
+
+    Raises:
+        WeightsError: it ends in something else.
+    """
+    import onnx
+
+    model = onnx.load_from_string(content)
+    made = {name: node for node in model.graph.node for name in node.output}
+    last = made.get(model.graph.output[0].name)
+    if last is None or last.op_type != "Gemm":
+        raise WeightsError(
+            "expected a network that ends in a linear layer (Gemm), got one that ends in "
+            f"{'nothing' if last is None else last.op_type}"
+        )
+    del model.graph.output[:]
+    model.graph.node.append(onnx.helper.make_node("Identity", [last.input[0]], ["features"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, None))
+    return model.SerializeToString()
 
 
 def store_as_float16(model: Any) -> Any:

@@ -6,6 +6,7 @@ the contract's order.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -78,6 +79,11 @@ class FaceRunner:
         Args:
             crops: aligned RGB uint8 (N, S, S, 3).
         """
+        parts = [self.session.run(None, {self.input_name: faces})[0] for faces in self.inputs(crops)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
+
+    def inputs(self, crops: np.ndarray) -> Iterator[np.ndarray]:
+        """Aligned crops as the network wants them, float32 (B, C, S, S), batch by batch. See `outputs`."""
         size = self.preprocess.size_px
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ShapeError(
@@ -88,18 +94,9 @@ class FaceRunner:
         elif self.preprocess.channel_order == "GREY":
             crops = (crops @ np.array(LUMA, np.float32))[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
-        parts = [
-            self.session.run(
-                None,
-                {
-                    self.input_name: np.ascontiguousarray(
-                        ((crops[start : start + self.batch_size] - mean) / std).transpose(0, 3, 1, 2)
-                    )
-                },
-            )[0]
-            for start in range(0, len(crops), self.batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
+        for start in range(0, len(crops), self.batch_size):
+            faces = (crops[start : start + self.batch_size] - mean) / std
+            yield np.ascontiguousarray(faces.transpose(0, 3, 1, 2))
 
 
 class ExpressionRunner(FaceRunner):
