@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from mien.errors import ShapeError
-from mien.methods.task import binary_cross_entropy
 
 STEPS = 150
 """L-BFGS steps at most."""
@@ -50,9 +49,16 @@ def fit_units(features: np.ndarray, truth: np.ndarray, ridge: float) -> LinearHe
         truth: (N, K) of 1 and 0, NaN where not known.
         ridge: on standardised features.
     """
-    known = torch.from_numpy(np.asarray(truth, float))
-    labels = known.shape[1]
-    return _fit(features, labels, ridge, lambda logits: binary_cross_entropy(logits, known) * labels)
+    known = np.isfinite(truth)
+    rows, there = torch.from_numpy(known), torch.from_numpy(np.asarray(truth, float)[known])
+    labels, count = known.shape[1], max(1, int(known.sum()))
+
+    def loss(logits: Tensor) -> Tensor:
+        return (
+            functional.binary_cross_entropy_with_logits(logits[rows], there, reduction="sum") * labels / count
+        )
+
+    return _fit(features, labels, ridge, loss)
 
 
 def fit_classes(features: np.ndarray, truth: np.ndarray, classes: int, ridge: float) -> LinearHead:

@@ -93,7 +93,9 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         DataError: more than half of the pictures could not be used.
     """
     if samples.framing == "photo":
-        stack, matrices, found, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
+        tensor, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
+        matrices = np.tile(_unit_to_cut(size_px), (len(kept), 1, 1))
+        found = np.ones(len(kept), bool)
     else:
         images, kept, failures = samples.readable(quiet=quiet)
         if any(image.ndim == 3 for image in images):
@@ -104,13 +106,13 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
             matrices = np.stack([template_to_image(template, face) for face in points])
         else:
             stack, matrices = _cut_out(images, points, template, size_px)
+        stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
+        tensor = torch.from_numpy(np.ascontiguousarray(stack))
     if len(kept) * 2 < len(samples):
         raise DataError(
             f"expected to use most of {len(samples)} pictures, could use {len(kept)}. First: "
             + "; ".join(failures[:3])
         )
-    grey = stack.ndim == 3
-    tensor = torch.from_numpy(stack[:, None] if grey else np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
     single = np.eye(len(samples.labels), dtype=np.float32)[samples.target] * (samples.target >= 0)[:, None]
     targets = single if samples.soft is None else samples.soft
     return Pictures(
@@ -141,14 +143,14 @@ def _identities(samples: Samples) -> dict[str, np.ndarray]:
 
 def _cut_out_photos(
     samples: Samples, template: str, size_px: int, quiet: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:
-    """As `_cut_out`, one photograph at a time: stack, matrices, bool (N,) all true, rows kept, failures.
+) -> tuple[Tensor, list[int], list[str]]:
+    """Cut-outs as `_cut_out`, one photograph at a time: uint8 (M, C, S, S), the rows they are of, and failures.
 
     Sets of videos hold more frames than fit into memory, and even their cut-outs may: those then lie in a
     temporary file without a name.
     """
     side, detector = cut_side(size_px), crop_detector()
-    shape = (len(samples), side, side, 3)
+    shape = (len(samples), 3, side, side)
     stack: np.ndarray
     if math.prod(shape) > IN_MEMORY:
         with tempfile.TemporaryFile() as file:
@@ -167,17 +169,10 @@ def _cut_out_photos(
         if not seen:
             faceless.append(f"{samples.ids[row]}: no face found")
             continue
-        stack[len(kept)] = _cut_out([as_rgb(image)], points[None], template, size_px)[0][0]
+        stack[len(kept)] = _cut_out([as_rgb(image)], points[None], template, size_px)[0][0].transpose(2, 0, 1)
         grey = grey and image.ndim == 2
         kept.append(row)
-    cuts = stack[: len(kept), ..., 0] if grey else stack[: len(kept)]
-    return (
-        cuts,
-        np.tile(_unit_to_cut(size_px), (len(kept), 1, 1)),
-        np.ones(len(kept), bool),
-        kept,
-        unread + faceless,
-    )
+    return torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)]), kept, unread + faceless
 
 
 def cut_side(size_px: int) -> int:
