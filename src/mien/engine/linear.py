@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mien.errors import ShapeError
 
-STEPS = 150
+STEPS = 60
 """L-BFGS steps at most."""
 
 
@@ -83,14 +83,16 @@ def _fit(features: np.ndarray, labels: int, ridge: float, loss: Callable[[Tensor
     scale = np.where(scale > 1e-9, scale, 1.0)
     rows = np.nan_to_num((features - mean) / scale)
     # The optimum lies in the span of the rows, so that more features than rows cost nothing more.
-    basis = (
-        np.linalg.svd(rows, full_matrices=False)[2] if rows.shape[1] > len(rows) else np.eye(rows.shape[1])
-    )
-    reduced = torch.from_numpy(rows @ basis.T)
+    basis = np.linalg.qr(rows.T)[0] if rows.shape[1] > len(rows) else np.eye(rows.shape[1])
+    reduced = torch.from_numpy(rows @ basis)
     weight = torch.zeros(reduced.shape[1], labels, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(labels, dtype=torch.float64, requires_grad=True)
     optim = torch.optim.LBFGS(
-        [weight, bias], max_iter=STEPS, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+        [weight, bias],
+        max_iter=STEPS,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-8,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
@@ -100,7 +102,7 @@ def _fit(features: np.ndarray, labels: int, ridge: float, loss: Callable[[Tensor
         return total
 
     optim.step(closure)
-    return LinearHead(mean, scale, basis.T @ weight.detach().numpy(), bias.detach().numpy())
+    return LinearHead(mean, scale, basis @ weight.detach().numpy(), bias.detach().numpy())
 
 
 def best_thresholds(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:

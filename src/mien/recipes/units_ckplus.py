@@ -43,7 +43,7 @@ from mien.metrics.multilabel import known_f1_scores
 from mien.weights.store import load_weights, open_session
 
 PROTOCOL = "ckplus48_au"
-RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0)
+RIDGES = (0.03, 0.1, 0.3, 1.0)
 INNER_FOLDS = 3
 
 
