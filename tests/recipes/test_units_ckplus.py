@@ -125,13 +125,22 @@ def test_parts_hold_out_sequences_and_frames_of_the_same_people() -> None:
     assert set(sequence[parts.frames]) == set(sequence[parts.learned])
 
 
-def test_the_adversary_takes_the_person_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adversary_works_against_its_own_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leakage, "STEPS", 150)
     monkeypatch.setattr(leakage, "COMPONENTS", 10)
-    found = leakage.measure_fold(made_up(), 0, (0.0, 50.0))
-    hits = {key: found[key]["sequences"].mean() for key in found}
-    assert hits["input"] > 0.8
-    assert hits[50.0] < hits[0.0] - 0.2
+    found = leakage.measure_fold(made_up(), 0, (0.0, 1e-6, 20.0))
+    assert found["input"]["sequences"].mean() > 0.8
+    assert found[0.0]["own_head"] is None
+    assert found[20.0]["own_head"].mean() < found[1e-6]["own_head"].mean() - 0.2
+    assert found[0.0]["scores"].shape == found[0.0]["truth"].shape
+
+
+def test_components_are_of_the_rows_that_teach() -> None:
+    values = np.random.default_rng(0).normal(5, 2, (30, 4)) * [1, 10, 1, 1]
+    found = leakage.components(values, np.arange(20))
+    assert found.shape == (30, 4)
+    np.testing.assert_allclose(found[:20].mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(found[:20].std(0), 1, atol=1e-9)
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_pre_training_learns_and_its_encoder_starts_a_network(tmp_path: Path) ->
     assert torch.equal(fresh.encoder.patch.weight, network.encoder.patch.weight)
     assert set(done["fresh"]) == {"pooled_norm.weight", "pooled_norm.bias", "head.weight", "head.bias"}
     assert not [name for name in done["unused"] if name.startswith("encoder.")]
-    with pytest.raises(CheckpointError, match=r"of shape \(64, 3, 16, 16\)|of shape \(32, 3, 16, 16\)"):
+    with pytest.raises(CheckpointError, match=r"expected tensors of FmaeIat .* of shape"):
         load_start(FmaeIat(4, 64, 2, 2), tmp_path / "auto.safetensors")
     with pytest.raises(TrainingError, match="expected 3 batches of faces, got 1"):
         pretrain(network, [stripes], 3, warmup=1)

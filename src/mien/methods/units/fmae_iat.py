@@ -108,7 +108,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, dim, PATCH, PATCH)
         self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * index / max(1, depth - 1) for index in range(depth)]
         self.blocks = nn.ModuleList(Block(dim, heads, rate) for rate in rates)
         self.register_buffer("places", places(dim), persistent=False)
         start(self)

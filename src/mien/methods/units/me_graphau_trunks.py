@@ -165,7 +165,7 @@ class Swin(nn.Module):
         super().__init__()
         self.patch, self.patch_norm = nn.Conv2d(3, width, 4, 4), nn.LayerNorm(width)
         self.stages, self.merges = nn.ModuleList(), nn.ModuleList()
-        rates = torch.linspace(0, drop_path, sum(depths)).tolist()
+        rates = [drop_path * index / max(1, sum(depths) - 1) for index in range(sum(depths))]
         for stage, depth in enumerate(depths):
             dim, side = width * 2**stage, 56 // 2**stage
             if stage:
