@@ -15,6 +15,7 @@ from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.folder import protocol_of
 from mien.datasets.pictures import SUFFIXES
 from mien.datasets.protocol import Protocol, load_protocol, protocol_from, protocol_names, protocol_text
+from mien.datasets.samples import Samples
 from mien.errors import DataNotFoundError, ProtocolError
 from mien.labels.expressions import EXPRESSIONS
 
@@ -60,9 +61,13 @@ def test_the_page_names_it(dataset: Dataset) -> None:
 def test_rows_of_the_look_alike(dataset: Dataset, drawn: Path) -> None:
     rows = dataset.rows(drawn)
     named = {row.label for row in rows} - {None}
-    known = {label for classes in dataset.expected.values() for label in classes} | set(EXPRESSIONS)
-    assert len(named) > 1
-    assert named <= known
+    classes_known = {label for classes in dataset.expected.values() for label in classes} | set(EXPRESSIONS)
+    assert len(named) > 1 or dataset.units
+    assert named <= classes_known
+    if dataset.units:
+        values = np.array([row.extras["action_units"] for row in rows])
+        assert values.shape == (len(rows), len(dataset.units))
+        assert ((values == 1).any(0) & (values == 0).any(0)).sum() > 1
     assert {row.split for row in rows} <= set(dataset.splits)
     assert len({row.id for row in rows}) == len(rows)
     assert rows == dataset.rows(drawn)
@@ -105,14 +110,24 @@ def test_samples_of_every_protocol(dataset: Dataset, drawn: Path) -> None:
             assert samples.framing == dataset.framing
             assert not set(samples.ids) & set(seen), (protocol.name, split)
             seen |= dict.fromkeys(samples.ids, split)
+            assert samples.task == protocol.task
             if split != protocol.train:
-                assert (samples.target >= 0).all()
+                assert known(samples).all()
             if samples.soft is not None:
                 assert samples.soft.sum(1) == pytest.approx(1)
             picture = samples.read(len(samples) - 1)
             assert picture.dtype == np.uint8
             assert samples.sha256 == dataset.samples(drawn, protocol, split, check=False).sha256
-        assert (dataset.samples(drawn, protocol, protocol.train, check=False).target >= 0).any()
+        assert known(dataset.samples(drawn, protocol, protocol.train, check=False)).any()
+
+
+def known(samples: Samples) -> np.ndarray:
+    """bool (N,): the class, or any of the action units, is known."""
+    if samples.task == "action_units":
+        units = samples.extras["action_units"]
+        assert set(np.unique(units[np.isfinite(units)])) == {0, 1}
+        return np.isfinite(units).any(1)
+    return samples.target >= 0
 
 
 def test_people_are_apart_where_the_protocol_says_so(dataset: Dataset, drawn: Path) -> None:
@@ -184,7 +199,8 @@ def test_every_protocol_is_of_a_registered_set(name: str) -> None:
         assert facts.source
         if facts.per_class is not None:
             assert set(facts.per_class) == set(protocol.labels)
-            assert sum(facts.per_class.values()) <= facts.pictures
+            several = protocol.task == "action_units"
+            assert (max if several else sum)(facts.per_class.values()) <= facts.pictures
 
 
 @pytest.mark.parametrize("name", protocol_names())

@@ -12,14 +12,24 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mien.datasets.protocol import TASKS
 from mien.errors import ShapeError
+from mien.labels.action_units import unit_numbers
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch
 
 NAMES = list(METHODS)
+HUGE = 50_000_000
+"""Parameters from which a network is too slow for a default run of the tests."""
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (METHODS[name].counts.parameters > HUGE))
+        for name in NAMES
+    ],
+)
 def method(request: pytest.FixtureRequest) -> Method:
     return METHODS[request.param]
 
@@ -39,8 +49,15 @@ def faces(method: Method, count: int, seed: int = 0) -> Tensor:
 
 
 def batch(method: Method, count: int, seed: int = 0) -> Batch:
-    classes = torch.arange(count) % len(method.labels)
-    return Batch(faces(method, count, seed), nn.functional.one_hot(classes, len(method.labels)).float())
+    return labelled(method, faces(method, count, seed), len(method.labels))
+
+
+def labelled(method: Method, images: Tensor, labels: int) -> Batch:
+    """Each face with one of the classes in turn, or with one action unit in turn and no other."""
+    one = nn.functional.one_hot(torch.arange(len(images)) % labels, labels).float()
+    if method.task.answers == "action_units":
+        return Batch(images, torch.zeros_like(one), {"action_units": one})
+    return Batch(images, one)
 
 
 def test_facts_are_whole(method: Method) -> None:
@@ -54,11 +71,15 @@ def test_facts_are_whole(method: Method) -> None:
     assert method.build.__doc__
 
 
-def test_logits_have_one_column_a_class(method: Method, network: nn.Module) -> None:
+def test_answers_have_one_column_a_label(method: Method, network: nn.Module) -> None:
     with torch.no_grad():
-        logits = method.task(network).logits(faces(method, 2))
-    assert logits.shape == (2, len(method.labels))
-    assert torch.isfinite(logits).all()
+        answer = method.task(network).answer(faces(method, 2))
+    assert answer.shape == (2, len(method.labels))
+    assert torch.isfinite(answer).all()
+    assert method.task.answers in TASKS
+    if method.task.answers == "action_units":
+        assert answer.min() >= 0 and answer.max() <= 1
+        assert unit_numbers(method.labels)
 
 
 def test_every_trained_parameter_gets_a_gradient(method: Method, network: nn.Module) -> None:
@@ -77,15 +98,15 @@ def test_every_trained_parameter_gets_a_gradient(method: Method, network: nn.Mod
 
 def test_evaluation_is_deterministic(method: Method, network: nn.Module) -> None:
     with torch.no_grad():
-        first, second = (method.task(network).logits(faces(method, 2)) for _ in range(2))
+        first, second = (method.task(network).answer(faces(method, 2)) for _ in range(2))
     assert torch.equal(first, second)
 
 
 def test_a_batch_equals_its_singles(method: Method, network: nn.Module) -> None:
     images = faces(method, 3)
     with torch.no_grad():
-        together = method.task(network).logits(images)
-        alone = torch.cat([method.task(network).logits(image[None]) for image in images])
+        together = method.task(network).answer(images)
+        alone = torch.cat([method.task(network).answer(image[None]) for image in images])
     torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
 
 
@@ -96,20 +117,24 @@ def test_saved_weights_load_into_a_fresh_network(method: Method, network: nn.Mod
     fresh.load_state_dict(load(stored), strict=True)
     with torch.no_grad():
         images = faces(method, 1)
-        assert torch.equal(method.task(fresh).logits(images), method.task(network).logits(images))
+        assert torch.equal(method.task(fresh).answer(images), method.task(network).answer(images))
 
 
 def test_the_head_can_be_reset(method: Method, network: nn.Module) -> None:
     other = copy.deepcopy(network)
+    if not hasattr(other, "head"):  # its labels are all through the network, as nodes of a graph are
+        with pytest.raises(ShapeError, match="expected a linear layer `head`"):
+            reset_head(other, 3)
+        return
     reset_head(other, 3)
     with torch.no_grad():
-        assert method.task(other).logits(faces(method, 2)).shape == (2, 3)
+        assert method.task(other).answer(faces(method, 2)).shape == (2, 3)
 
 
 def test_the_number_of_classes_can_be_chosen(method: Method) -> None:
     network = create(method.name, classes=5, **method.quick_options).eval()
     with torch.no_grad():
-        assert method.task(network).logits(faces(method, 1)).shape == (1, 5)
+        assert method.task(network).answer(faces(method, 1)).shape == (1, 5)
 
 
 def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Module) -> None:
@@ -120,7 +145,7 @@ def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Modu
         torch.zeros(3, 64, 64),
     ):
         with pytest.raises(ShapeError, match="expected faces"):
-            method.task(network).logits(wrong)
+            method.task(network).answer(wrong)
 
 
 def test_parameters_are_as_many_as_published(method: Method, network: nn.Module) -> None:
@@ -137,7 +162,7 @@ def test_operations_are_as_many_as_published(method: Method, network: nn.Module)
     if method.counts.macs is None:
         pytest.skip("no count of operations is known for this method")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        method.task(network).logits(faces(method, 1))
+        method.task(network).answer(faces(method, 1))
     # The counter does not see grouped element-wise work; it counts two operations a multiply-accumulate.
     assert counter.get_total_flops() / 2 == pytest.approx(
         method.counts.macs, rel=max(0.02, method.counts.tolerance)
@@ -158,7 +183,7 @@ def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
         found = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
         with torch.no_grad():
             np.testing.assert_allclose(
-                found, method.task(network).logits(images).numpy(), rtol=1e-3, atol=1e-4
+                found, method.task(network).answer(images).numpy(), rtol=1e-3, atol=1e-4
             )
 
 
@@ -173,7 +198,7 @@ def test_it_learns_drawn_faces(method: Method) -> None:
     half = images.shape[-1] // 2
     images[0::2, :, : half // 2] += 2
     images[1::2, :, -half // 2 :] += 2
-    drawn = Batch(images, nn.functional.one_hot(torch.arange(8) % 2, 2).float())
+    drawn = labelled(method, images, 2)
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -193,4 +218,16 @@ def test_it_learns_drawn_faces(method: Method) -> None:
 def test_outputs_are_logits_or_named(method: Method, network: nn.Module) -> None:
     with torch.no_grad():
         output = network(faces(method, 1))
-    assert isinstance(output, Tensor) or (isinstance(output, Mapping) and "expression" in output)
+    named = isinstance(output, Mapping) and method.task.answers in output
+    assert isinstance(output, Tensor) or named
+
+
+def test_labels_that_are_missing_teach_nothing(method: Method, network: nn.Module) -> None:
+    """The loss is 0 with gradients of 0, never of `None` or NaN."""
+    trained = copy.deepcopy(network).train()
+    whole = batch(method, 2)
+    unknown = {name: torch.full_like(values, torch.nan) for name, values in whole.extras.items()}
+    loss = method.task(trained).loss(Batch(whole.images, torch.zeros_like(whole.targets), unknown))
+    loss.backward()
+    assert loss.item() == 0
+    assert all(not p.grad.any() for p in trained.parameters() if p.requires_grad)

@@ -22,9 +22,10 @@ import numpy as np
 from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, register
-from mien.datasets.drawn import drawn_face, drawn_photo, save, stable_seed
+from mien.datasets.drawn import DRAWN_UNITS, drawn_face, drawn_photo, save, stable_seed
 from mien.datasets.reading import AS_DISTRIBUTED, class_of, file_reader, files_of, wrong
 from mien.errors import DataError, UnknownNameError
+from mien.labels.action_units import UNIT_SETS
 from mien.labels.expressions import CODES, canonical
 
 SEQUENCES = {"angry": 45, "contempt": 18, "disgust": 59, "fear": 25, "happy": 69, "sad": 28, "surprise": 83}
@@ -107,6 +108,7 @@ class CkPlus48(Dataset):
     layout = "ROOT/ckplus48_au.npz: images, label, subject, sequence, frame, au_ids, au"
     framing = "crop"
     splits = ("all",)
+    units = UNIT_SETS["ckplus"]
     expected = {"all": PEAKS}
     expected_source = "counted here"
 
@@ -139,11 +141,11 @@ class CkPlus48(Dataset):
         return lambda index: stored["images"][wanted[index]]
 
     def action_unit_ids(self, root: Path) -> tuple[int, ...]:
-        """Numbers of the action units, in the order of `extras["action_units"]`."""
+        """Numbers of the action units in the file, which are `units`."""
         return tuple(int(unit) for unit in self._stored(root)["au_ids"])
 
     def look_alike(self, root: Path, per_class: int = 2, seed: int = 0) -> None:
-        """Draw the last frames that `ckplus` draws; the action units are made up."""
+        """Draw the last frames that `ckplus` draws, with `DRAWN_UNITS`."""
         kept = [entry for entry in _drawn_sequences(per_class) if entry[2]]
         names = [
             (subject, f"{subject}_{number}", frame, label)
@@ -154,7 +156,6 @@ class CkPlus48(Dataset):
             drawn_face(label, 48, stable_seed(seed, f"{name} {frame}")) for _, name, frame, label in names
         ]
         labels = [label for *_, label in names]
-        classes = sorted(set(labels))
         np.savez_compressed(
             root / "ckplus48_au.npz",
             images=np.stack([np.asarray(Image.fromarray(face).convert("L")) for face in faces]),
@@ -162,10 +163,8 @@ class CkPlus48(Dataset):
             subject=np.array([subject for subject, *_ in names]),
             sequence=np.array([name for _, name, *_ in names]),
             frame=np.array([frame for _, _, frame, _ in names]),
-            au_ids=np.arange(1, 24),
-            au=np.stack([np.arange(23) % len(classes) == classes.index(label) for label in labels]).astype(
-                np.uint8
-            ),
+            au_ids=np.array(self.units),
+            au=np.array([[unit in DRAWN_UNITS[label] for unit in self.units] for label in labels], np.uint8),
         )
 
     def _stored(self, root: Path) -> dict[str, np.ndarray]:
@@ -188,6 +187,8 @@ class CkPlus48(Dataset):
             got = stored[name].shape if name in stored else None
             if got != shape:
                 raise wrong(str(path), f"an array {name!r} of shape {shape}", got)
+        if tuple(stored["au_ids"].tolist()) != self.units:
+            raise wrong(str(path), f"the action units {self.units} as au_ids", stored["au_ids"].tolist())
         return stored
 
 

@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mien.datasets.protocol import Protocol, ids_hash, load_protocol
+from mien.datasets.protocol import Protocol, ids_hash, load_protocol, people_of_split
 from mien.datasets.samples import Samples
-from mien.datasets.verification import Verification, first_few, notes_on, order_hint
-from mien.errors import DataError, DataNotFoundError, UnknownNameError
+from mien.datasets.verification import Verification, first_few, notes_on, order_hint, unit_notes
+from mien.errors import DataError, DataNotFoundError, ProtocolError, UnknownNameError
+from mien.labels.action_units import unit_label, unit_numbers
 from mien.labels.expressions import EXPRESSIONS, canonical
 from mien.registry import Registry
 
@@ -52,7 +53,10 @@ class Dataset(ABC):
         name: registry name; title, licence, apply_at: for people; layout: the tree that is expected.
         framing: "crop" or "photo", as in `Samples`.
         splits: official splits, ("all",) where there are none.
-        expected: split -> class -> pictures as distributed, for what we know; see `expected_source`.
+        units: FACS numbers of `extras["action_units"]`, in its order; empty where the set has none. A value is
+            1 there, 0 not there, -1 or NaN not known.
+        expected: split -> class -> pictures as distributed, for what we know; see `expected_source`. Pictures
+            with action units and without a class count as "coded".
         expected_source: "counted here", "reported by the authors", or "from memory".
     """
 
@@ -63,6 +67,7 @@ class Dataset(ABC):
     layout: ClassVar[str]
     framing: ClassVar[str]
     splits: ClassVar[tuple[str, ...]]
+    units: ClassVar[tuple[int, ...]] = ()
     expected: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     expected_source: ClassVar[str] = ""
 
@@ -87,7 +92,13 @@ class Dataset(ABC):
         """Write a small drawn copy of the layout, so that everything can be tested without the data."""
 
     def labelled(self, row: Row, protocol: Protocol) -> tuple[int, np.ndarray | None] | None:
-        """Target and soft label (K,) of a row under a protocol; `None` where the protocol drops it."""
+        """Target and soft label (K,) of a row under a protocol; `None` where the protocol drops it.
+
+        Action units are no class: the target is -1, and a row stays where any of the units is known.
+        """
+        if protocol.task == "action_units":
+            known = np.isfinite(self._units_of([row], protocol)).any()
+            return (-1, None) if known else None
         if row.label not in protocol.labels:
             return None
         return protocol.labels.index(row.label), None
@@ -148,8 +159,12 @@ class Dataset(ABC):
         soft = np.stack(softs).astype(np.float32) if softs else None
         people = tuple(row.subject or "" for row in rows) if any(row.subject for row in rows) else None
         extras = {name: np.array([row.extras[name] for row in rows]) for name in rows[0].extras}
+        if protocol.task == "action_units":
+            extras["action_units"] = self._units_of(rows, protocol)
         digest = hashlib.sha256(ids_hash(ids).encode() + target.tobytes())
         digest.update(b"" if soft is None else soft.tobytes())
+        if protocol.task == "action_units":
+            digest.update(extras["action_units"].tobytes())
         return Samples(
             ids,
             protocol.labels,
@@ -160,23 +175,31 @@ class Dataset(ABC):
             soft,
             people,
             extras,
+            protocol.task,
         )
 
+    def _units_of(self, rows: Sequence[Row], protocol: Protocol) -> np.ndarray:
+        """Action units (N, K) in the protocol's order, float32: 1 there, 0 not there, NaN not known."""
+        wanted = unit_numbers(protocol.labels)
+        lacking = [unit for unit in wanted if unit not in self.units]
+        if lacking:
+            raise ProtocolError(
+                f"expected units that {self.name!r} codes ({', '.join(map(unit_label, self.units)) or 'none'}) in "
+                f"{protocol.name!r}, got {', '.join(map(unit_label, lacking))}"
+            )
+        stored = np.array([row.extras["action_units"] for row in rows], np.float32)
+        values = stored.reshape(len(rows), len(self.units))[:, [self.units.index(unit) for unit in wanted]]
+        return np.where(values < 0, np.float32(np.nan), values)
+
     def _of_split(self, kept: Sequence[_Kept], protocol: Protocol, split: str, fold: int) -> list[_Kept]:
-        """Rows of a split, or of the folds by person: sorted people, fold = index mod folds."""
+        """Rows of a split, or of the folds by person; see `people_of_split`."""
         if split == "all":
             return list(kept)
         if protocol.folds == 1:
             return [one for one in kept if self.split_of(one[0], protocol) == split]
-        if not 0 <= fold < protocol.folds:
-            raise DataError(f"expected a fold from 0 to {protocol.folds - 1}, got {fold}")
-        people = sorted({row.subject for row, _ in kept if row.subject})
-        number = {person: index % protocol.folds for index, person in enumerate(people)}
-        chooses = (fold + 1) % protocol.folds
-        wanted = {protocol.test: {fold}, protocol.select: {chooses}}.get(
-            split, set(range(protocol.folds)) - {fold, chooses}
-        )
-        return [one for one in kept if one[0].subject and number[one[0].subject] in wanted]
+        people = {row.subject for row, _ in kept if row.subject}
+        wanted = people_of_split(protocol, people, split, fold)
+        return [one for one in kept if one[0].subject in wanted]
 
     def _check(self, protocol: Protocol, split: str, chosen: Sequence[_Kept]) -> None:
         facts = protocol.splits.get(split)
@@ -188,7 +211,11 @@ class Dataset(ABC):
                 f"expected {facts.pictures} pictures in {split!r} of {protocol.name!r} ({facts.source}), "
                 f"got {len(chosen)}. {todo}"
             )
-        found = Counter(protocol.labels[target] for _, (target, _) in chosen if target >= 0)
+        if protocol.task == "action_units":
+            there = (self._units_of([row for row, _ in chosen], protocol) == 1).sum(0)
+            found = Counter(dict(zip(protocol.labels, there.tolist(), strict=True)))
+        else:
+            found = Counter(protocol.labels[target] for _, (target, _) in chosen if target >= 0)
         for label, wanted in (facts.per_class or {}).items():
             if found[label] != wanted:
                 raise DataError(
@@ -240,7 +267,9 @@ class Dataset(ABC):
             conflicting=len(torn),
             shared_subjects=sum(len(splits) > 1 for splits in places.values()),
             sha256=sha256,
-            notes=notes_on("in two splits", across) + notes_on("with two labels", torn),
+            notes=notes_on("in two splits", across)
+            + notes_on("with two labels", torn)
+            + unit_notes(self.units, [row.extras["action_units"] for row in rows] if self.units else ()),
         )
 
     def _pictures(self, root: Path, rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str], str]:
@@ -266,7 +295,8 @@ class Dataset(ABC):
     def _counts(self, rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for row in rows:
-            counts[row.split][row.label or "unlabelled"] += 1
+            coded = any(value >= 0 for value in row.extras.get("action_units", ()))
+            counts[row.split][row.label or ("coded" if coded else "unlabelled")] += 1
         return {split: dict(sorted(classes.items())) for split, classes in counts.items()}
 
     def _count_problems(self, rows: Sequence[Row]) -> list[str]:

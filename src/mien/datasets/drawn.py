@@ -7,7 +7,7 @@ anything about people.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +29,18 @@ LOOKS = {
     "contempt": (0.0, 0.0, 0.4, 0.5, 0.0, 0.05, 1.0, 0.0),
 }
 """How each expression is drawn; a compound one lies half way between its two."""
+
+DRAWN_UNITS: Mapping[str, frozenset[int]] = {
+    "neutral": frozenset(),
+    "happy": frozenset({6, 12, 25}),
+    "surprise": frozenset({1, 2, 5, 25, 26}),
+    "sad": frozenset({1, 15, 17}),
+    "angry": frozenset({4, 7, 23, 24}),
+    "disgust": frozenset({4, 9, 10, 17}),
+    "fear": frozenset({1, 2, 4, 5, 20, 25, 26}),
+    "contempt": frozenset({14}),
+}
+"""Action units that a drawn expression is said to show; made up after the looks above."""
 
 Part = tuple[str, tuple[int, int, int], int]
 Points = list[tuple[float, float]]

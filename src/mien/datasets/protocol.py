@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.errors import ProtocolError, UnknownNameError
+from mien.errors import DataError, ProtocolError, UnknownNameError
 
 if TYPE_CHECKING:
     from mien.datasets.dataset import Dataset
     from mien.datasets.samples import Samples
+
+
+TASKS = ("expression", "action_units")
+"""What a protocol asks: one class a picture, or several labels at once."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class SplitFacts:
     Attributes:
         pictures: how many.
         per_class: how many of each class, `None` where we do not know. Their sum is less than `pictures`
-            where some have a soft label only.
+            where some have a soft label only. Of action units, pictures where each is there.
         ids_sha256: `ids_hash` of the ids in order, `None` where nobody here has seen the files.
         source: where the counts come from: "counted here", "reported by the authors", "from memory".
         ids_sha256_also: further hashes that are right, where a set is distributed in several forms.
@@ -47,15 +51,20 @@ class Protocol:
     Attributes:
         name: registry name, "ferplus_majority_8".
         dataset: registry name of the data set.
-        labels: the classes in the order of the outputs.
+        labels: the classes in the order of the outputs; of action units "AU1", "AU2", ...
         train, select, test: names of the splits; `select` chooses the epoch, temperature and thresholds.
-        metric: the figure that is reported, "accuracy", "uar", "macro_f1".
+        metric: the figure that is reported, "accuracy", "uar", "macro_f1"; of action units "mean_f1".
         folds: number of cross-validation folds, 1 for fixed splits, else at least 3. With folds, the splits
-            are made from subjects, and the fold after the tested one selects.
+            are made from subjects, and the fold after the tested one selects (but see `select_share`).
         aggregation: "single", "mean of folds" or "pooled".
         subjects_disjoint: no person is in two splits.
         splits: what each must hold; with folds, what "all" of them hold together.
         source: where the protocol is described.
+        task: "expression", or "action_units": several labels at once, in `extras["action_units"]`.
+        select_share: with folds, share of the training people who select instead of a whole fold, chosen by a
+            stable hash; `None` where the fold after the tested one does.
+        fold_salt: with folds, people are dealt out in the order of the hash of this text and their name;
+            sorted by name where it is empty.
     """
 
     name: str
@@ -70,8 +79,15 @@ class Protocol:
     subjects_disjoint: bool
     splits: Mapping[str, SplitFacts]
     source: str
+    task: str = "expression"
+    select_share: float | None = None
+    fold_salt: str = ""
 
     def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ProtocolError(
+                f"expected protocol {self.name!r} to have a task of {', '.join(TASKS)}, got {self.task!r}"
+            )
         if self.select == self.test:
             raise ProtocolError(
                 f"expected protocol {self.name!r} to choose the epoch on another split than it reports, got "
@@ -114,6 +130,32 @@ def protocol_from(stored: Mapping[str, Any]) -> Protocol:
         return Protocol(**{**stored, "labels": tuple(stored["labels"]), "splits": splits})
     except (KeyError, TypeError) as error:
         raise ProtocolError(f"expected a whole protocol, got one without or with a bad {error}") from error
+
+
+def people_of_split(protocol: Protocol, people: Collection[str], split: str, fold: int) -> set[str]:
+    """Who is in a split of a protocol with folds, when one fold is tested.
+
+    Args:
+        protocol: with more than one fold.
+        people: everybody in the data set.
+        split: its `train`, `select` or `test`.
+        fold: the tested one.
+
+    Raises:
+        DataError: there is no such fold.
+    """
+    if not 0 <= fold < protocol.folds:
+        raise DataError(f"expected a fold from 0 to {protocol.folds - 1}, got {fold}")
+    salt = protocol.fold_salt
+    dealt = sorted(people, key=lambda name: (name_share(f"{salt}:{name}"), name)) if salt else sorted(people)
+    number = {person: index % protocol.folds for index, person in enumerate(dealt)}
+    tested = {person for person in dealt if number[person] == fold}
+    if protocol.select_share is None:
+        select = {person for person in dealt if number[person] == (fold + 1) % protocol.folds}
+    else:
+        others = sorted(set(dealt) - tested, key=lambda name: name_share(f"select:{salt}:{name}"))
+        select = set(others[: max(1, round(protocol.select_share * len(others)))])
+    return {protocol.test: tested, protocol.select: select}.get(split, set(dealt) - tested - select)
 
 
 def ids_hash(ids: Sequence[str]) -> str:
@@ -192,4 +234,7 @@ def protocol_text(protocol: Protocol) -> str:
     for facts in stored["splits"].values():
         if not facts["ids_sha256_also"]:
             del facts["ids_sha256_also"]
+    for name in ("task", "select_share", "fold_salt"):
+        if stored[name] == Protocol.__dataclass_fields__[name].default:
+            del stored[name]
     return json.dumps(stored, indent=2, ensure_ascii=False) + "\n"

@@ -17,7 +17,8 @@ class Samples:
 
     Attributes:
         ids: a stable name of each picture, as the data set has it ("train_00001.jpg").
-        labels: the K classes, in the order of `target` and of the columns of `soft`.
+        labels: the K classes, in the order of `target` and of the columns of `soft`; with the task
+            "action_units" the units, in the order of the columns of `extras["action_units"]`.
         target: int (N,), index into `labels`, -1 where the protocol gives a picture no single class.
         read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3).
         framing: "crop" where a picture shows one face that fills it, "photo" where the face is to be found.
@@ -25,9 +26,11 @@ class Samples:
             a picture that teaches nothing.
         subjects: the person of each picture, `None` where the set does not say.
         extras: further labels by name, each (N, ...): "valence_arousal", "gender", "age", "race"; and
-            "duplicate_of_train", bool, for evaluation splits.
+            "duplicate_of_train", bool, for evaluation splits. With the task "action_units", the key of that
+            name holds float32 (N, K): 1 there, 0 not there, NaN not known.
         sha256: hash over ids, targets and soft labels, so that a report can name its data; the pictures
             themselves are hashed by `Dataset.verify`.
+        task: the protocol's.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +42,7 @@ class Samples:
     soft: np.ndarray | None = None
     subjects: tuple[str, ...] | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    task: str = "expression"
 
     def __post_init__(self) -> None:
         count, classes = len(self.ids), len(self.labels)
@@ -56,6 +60,10 @@ class Samples:
         for name, values in {"subjects": self.subjects, **self.extras}.items():
             if values is not None and len(values) != count:
                 raise ShapeError(f"expected {count} values of {name}, got {len(values)}")
+        if self.task == "action_units":
+            shape = np.shape(self.extras.get("action_units", ()))
+            if shape != (count, classes):
+                raise ShapeError(f"expected action units ({count}, {classes}), got {shape}")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,5 +90,8 @@ class Samples:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Pictures of each class."""
+        """Pictures of each class, or of each action unit."""
+        if self.task == "action_units":
+            there = (self.extras["action_units"] == 1).sum(0)
+            return dict(zip(self.labels, there.tolist(), strict=True))
         return {name: int((self.target == index).sum()) for index, name in enumerate(self.labels)}

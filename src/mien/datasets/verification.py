@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mien.labels.action_units import unit_label
+
 if TYPE_CHECKING:
     from mien.datasets.dataset import Row
 
@@ -26,7 +28,8 @@ class Verification:
         conflicting: of those groups, how many have two labels.
         shared_subjects: people who are in more than one split.
         sha256: hash over ids, labels and pictures; empty where the list could not be read.
-        notes: the first of the pictures that are in two splits, or have two labels.
+        notes: the first of the pictures that are in two splits, or have two labels; how often each action unit
+            is there.
     """
 
     dataset: str
@@ -80,6 +83,16 @@ def notes_on(what: str, groups: Sequence[Sequence[Row]]) -> tuple[str, ...]:
             for group in groups
         )
     )
+
+
+def unit_notes(units: Sequence[int], values: Sequence[Sequence[float]]) -> tuple[str, ...]:
+    """A sentence that says how often each action unit is there among the pictures where it is known."""
+    columns = zip(*values, strict=True) if values else ()
+    counted = [
+        f"{unit_label(unit)} {sum(value == 1 for value in column):,} of {sum(value >= 0 for value in column):,}"
+        for unit, column in zip(units, columns, strict=False)
+    ]
+    return (f"action units, there of known: {', '.join(counted)}",) if counted else ()
 
 
 def order_hint(

@@ -96,6 +96,48 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     network.load_state_dict(dict(tensors), strict=True)
 
 
+def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
+    """Start a network from another's weights, in place: every tensor whose name fits is taken.
+
+    Args:
+        network: what no tensor fits keeps its values.
+        source: folder of a run (its best epoch), or a .safetensors file.
+
+    Returns:
+        what was done: `source`, `taken` (how many), and the names `fresh` (kept) and `unused`.
+
+    Raises:
+        CheckpointError: there is nothing there, nothing fits, or a name fits and its shape does not.
+    """
+    if source.is_dir():
+        tensors, _ = load_checkpoint(source / "best")
+    else:
+        try:
+            tensors = load_file(source)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} "
+                f"({error})."
+            ) from error
+    own = network.state_dict()
+    taken = {name: value for name, value in tensors.items() if name in own}
+    other = [name for name, value in taken.items() if value.shape != own[name].shape]
+    if other or not taken:
+        detail = (
+            f"{other[0]} of shape {tuple(taken[other[0]].shape)}, not {tuple(own[other[0]].shape)}"
+            if other
+            else f"none of its names, but {', '.join(sorted(tensors)[:3])}"
+        )
+        raise CheckpointError(f"expected tensors of {type(network).__name__} in {source}, got {detail}.")
+    network.load_state_dict(taken, strict=False)
+    return {
+        "source": str(source),
+        "taken": len(taken),
+        "fresh": sorted(own.keys() - taken.keys()),
+        "unused": sorted(tensors.keys() - taken.keys()),
+    }
+
+
 def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors, "optim.<parameter>.<name>"."""
     state = optim.state_dict()["state"]

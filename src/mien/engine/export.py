@@ -16,14 +16,15 @@ from mien.engine.pictures import network_input
 from mien.engine.recipe import recipe_from
 from mien.engine.train import options_of
 from mien.errors import CheckpointError, WeightsError
+from mien.labels.action_units import unit_numbers
 from mien.methods.method import METHODS, create
 from mien.methods.onnx import store_as_float16, to_onnx
-from mien.methods.runner import ExpressionRunner
+from mien.methods.runner import face_runner
 from mien.types.media import Preprocess
 from mien.weights.store import read_contract, write_contract
 
 MOST_DIFFERENCE = 0.02
-"""Largest difference of the file's logits from torch's, relative to the largest logit, that is accepted."""
+"""Largest difference of the file's outputs from torch's, relative to the largest one, that is accepted."""
 
 
 def export(run: Path, out: Path, licence: str = "not stated", half: bool = True) -> dict[str, Any]:
@@ -36,11 +37,12 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         half: store large constants as float16 (computed in float32): half the bytes.
 
     Returns:
-        sha256, bytes, parity (largest difference of the logits) and calibration.
+        sha256, bytes, parity (largest difference of the outputs: logits, or probabilities of units) and
+        calibration.
 
     Raises:
         CheckpointError: the run has no finished epoch, or is not whole.
-        WeightsError: the file's logits differ from torch's.
+        WeightsError: the file's outputs differ from torch's.
     """
     if not has_checkpoint(run / "best"):
         raise CheckpointError(
@@ -59,12 +61,12 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         model = store_as_float16(model)
     contract = _contract(facts, licence)
     write_contract(model, contract)
-    runner = ExpressionRunner(read_contract(out.stem, model.SerializeToString()))
+    runner = face_runner(read_contract(out.stem, model.SerializeToString()))
     faces = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
     with torch.no_grad():
         pixels = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
-        wanted = task.logits(network_input(pixels, preprocess)).numpy()
-    parity = float(np.abs(runner.logits(faces) - wanted).max())
+        wanted = task.answer(network_input(pixels, preprocess)).numpy()
+    parity = float(np.abs(runner.outputs(faces) - wanted).max())
     if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
         raise WeightsError(
             f"expected the ONNX file's logits to be torch's, got a difference of {parity:.3g}. Export with half "
@@ -89,8 +91,11 @@ def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:
     """What stands in the file's metadata."""
     recipe = facts["recipe"]
     data = DATASETS[facts["dataset"]]
+    several = facts.get("task") == "action_units"
+    units = {"units": list(unit_numbers(facts["labels"])), "scale": "probability"} if several else {}
     return {
-        "task": "expression",
+        "task": "action_units" if several else "expression",
+        **units,
         "licence": licence,
         "notice": f"{recipe['method']}, trained with mien on {data.title}.",
         "labels": facts["labels"],

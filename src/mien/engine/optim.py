@@ -10,19 +10,48 @@ import torch
 from torch import Tensor, nn
 
 from mien.engine.recipe import Optim, Schedule
-from mien.errors import TrainingError
+from mien.errors import OptionError, TrainingError
 
 
 def optimiser(network: nn.Module, settings: Optim) -> torch.optim.Optimizer:
-    """The optimiser of a recipe, over the parameters that are trained; decay on weights, not on biases."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    """The optimiser of a recipe, over the parameters that are trained; decay on weights, not on biases.
+
+    Each group has a `scale`, by which the learning rate of a step is multiplied: 1, or that of its layer.
+
+    Raises:
+        OptionError: `layer_decay` for a network that does not say its layers.
+    """
+    parts: list[tuple[float, list[Tensor]]] = []
+    if settings.layer_decay == 1:
+        parts = [(1.0, [parameter for parameter in network.parameters() if parameter.requires_grad])]
+    else:
+        parts = _by_layer(network, settings.layer_decay)
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": decay, "scale": scale, "lr": settings.lr * scale}
+        for scale, trained in parts
+        for chosen, decay in (
+            ([p for p in trained if p.ndim > 1], settings.weight_decay),
+            ([p for p in trained if p.ndim <= 1], 0.0),
+        )
     ]
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, lr=settings.lr)
+
+
+def _by_layer(network: nn.Module, decay: float) -> list[tuple[float, list[Tensor]]]:
+    """Scale and parameters of each layer, the lowest first: decay^(L + 1 - i) for layer i of 0..L + 1."""
+    layers, layer_of = getattr(network, "layers", None), getattr(network, "layer_of", None)
+    if layers is None or layer_of is None:
+        raise OptionError(
+            f"expected a network with `layers` and `layer_of` for optim.layer_decay, got {type(network).__name__}. "
+            "Set optim.layer_decay=1."
+        )
+    groups: list[list[Tensor]] = [[] for _ in range(layers + 2)]
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups[layer_of(name)].append(parameter)
+    return [(decay ** (layers + 1 - layer), group) for layer, group in enumerate(groups)]
 
 
 def learning_rate(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from mien.datasets.samples import Samples
 from mien.engine.recipe import Recipe, Views
 from mien.errors import DataError
-from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size, points_of
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
 from mien.transforms.augment import degrade, erased, jittered_crops
@@ -21,6 +24,8 @@ from mien.types.media import LUMA, Preprocess
 
 MARGIN = 0.25
 """Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
+IN_MEMORY = 4 * 2**30
+"""Bytes of cut-outs of photographs up to which they are kept in memory, and not in a temporary file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +37,15 @@ class Pictures:
         matrices: float32 (N, 2, 3), coordinates of the aligned crop in units of its side -> image pixels.
         targets: float32 (N, K) shares of the classes; a row of zeros teaches nothing.
         truth: int64 (N,) the class that is measured, -1 where there is none.
-        extras: further labels by name, (N, ...).
+        extras: further labels by name, (N, ...); "identity" is the number of the person among the split's, -1
+            for nobody, and there only where the set knows people.
         ids: the samples' names.
         subjects: persons, or `None`.
         found: bool (N,), where the detector found the face.
         failures: what could not be used, and why.
         sha256: of the samples.
+        task: the protocol's, "expression" or "action_units"; the labels of the latter are in
+            `extras["action_units"]`, and `targets` and `truth` say nothing.
     """
 
     images: Tensor
@@ -50,9 +58,22 @@ class Pictures:
     subjects: tuple[str, ...] | None = None
     found: Tensor | None = None
     failures: tuple[str, ...] = ()
+    task: str = "expression"
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def teaching(self) -> Tensor:
+        """Bool (N,): there is a label to learn from."""
+        if self.task == "action_units":
+            return torch.isfinite(self.extras["action_units"]).any(1)
+        return self.targets.sum(1) > 0
+
+    @property
+    def judged(self) -> Tensor:
+        """Bool (N,): there is a label to measure by."""
+        return self.teaching if self.task == "action_units" else self.truth >= 0
 
 
 def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -> Pictures:
@@ -71,26 +92,27 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
     Raises:
         DataError: more than half of the pictures could not be used.
     """
-    images, kept, failures = samples.readable(quiet=quiet)
-    if any(image.ndim == 3 for image in images):
-        images = [as_rgb(image) for image in images]
-    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
-    if samples.framing == "crop" and one_small_size(images):
-        stack = np.stack(images)
-        matrices = np.stack([template_to_image(template, face) for face in points])
+    if samples.framing == "photo":
+        tensor, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
+        matrices = np.tile(_unit_to_cut(size_px), (len(kept), 1, 1))
+        found = np.ones(len(kept), bool)
     else:
-        stack, matrices = _cut_out(images, points, template, size_px)
-        if samples.framing == "photo":
-            failures += [f"{samples.ids[kept[row]]}: no face found" for row in np.flatnonzero(~found)]
-            kept = [index for index, seen in zip(kept, found, strict=True) if seen]
-            stack, matrices, found = stack[found], matrices[found], found[found]
+        images, kept, failures = samples.readable(quiet=quiet)
+        if any(image.ndim == 3 for image in images):
+            images = [as_rgb(image) for image in images]
+        points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+        if one_small_size(images):
+            stack = np.stack(images)
+            matrices = np.stack([template_to_image(template, face) for face in points])
+        else:
+            stack, matrices = _cut_out(images, points, template, size_px)
+        stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
+        tensor = torch.from_numpy(np.ascontiguousarray(stack))
     if len(kept) * 2 < len(samples):
         raise DataError(
             f"expected to use most of {len(samples)} pictures, could use {len(kept)}. First: "
             + "; ".join(failures[:3])
         )
-    grey = stack.ndim == 3
-    tensor = torch.from_numpy(stack[:, None] if grey else np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
     single = np.eye(len(samples.labels), dtype=np.float32)[samples.target] * (samples.target >= 0)[:, None]
     targets = single if samples.soft is None else samples.soft
     return Pictures(
@@ -100,19 +122,74 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         truth=torch.from_numpy(samples.target[kept]),
         ids=tuple(samples.ids[index] for index in kept),
         sha256=samples.sha256,
-        extras={name: torch.from_numpy(np.asarray(values)[kept]) for name, values in samples.extras.items()},
+        extras={
+            name: torch.from_numpy(np.asarray(values)[kept])
+            for name, values in {**samples.extras, **_identities(samples)}.items()
+        },
         subjects=None if samples.subjects is None else tuple(samples.subjects[index] for index in kept),
         found=torch.from_numpy(found),
         failures=tuple(failures),
+        task=samples.task,
     )
+
+
+def _identities(samples: Samples) -> dict[str, np.ndarray]:
+    """The number of each person (N,) among the split's in sorted order, -1 for nobody; empty without people."""
+    if samples.subjects is None:
+        return {}
+    number = {name: index for index, name in enumerate(sorted(set(samples.subjects) - {""}))}
+    return {"identity": np.array([number.get(name, -1) for name in samples.subjects], np.int64)}
+
+
+def _cut_out_photos(
+    samples: Samples, template: str, size_px: int, quiet: bool
+) -> tuple[Tensor, list[int], list[str]]:
+    """Cut-outs as `_cut_out`, one photograph at a time: uint8 (M, C, S, S), the rows they are of, and failures.
+
+    Sets of videos hold more frames than fit into memory, and even their cut-outs may: those then lie in a
+    temporary file without a name.
+    """
+    side, detector = cut_side(size_px), crop_detector()
+    shape = (len(samples), 3, side, side)
+    stack: np.ndarray
+    if math.prod(shape) > IN_MEMORY:
+        with tempfile.TemporaryFile() as file:
+            stack = np.memmap(file, np.uint8, "w+", shape=shape)
+    else:
+        stack = np.empty(shape, np.uint8)
+    kept: list[int] = []
+    unread, faceless, grey = [], [], True
+    for row in tqdm(range(len(samples)), "finding faces", disable=quiet, unit="picture", leave=False):
+        try:
+            image = samples.read(row)
+        except DataError as error:
+            unread.append(str(error))
+            continue
+        points, seen = points_of(as_rgb(image), "photo", detector)
+        if not seen:
+            faceless.append(f"{samples.ids[row]}: no face found")
+            continue
+        stack[len(kept)] = _cut_out([as_rgb(image)], points[None], template, size_px)[0][0].transpose(2, 0, 1)
+        grey = grey and image.ndim == 2
+        kept.append(row)
+    return torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)]), kept, unread + faceless
+
+
+def cut_side(size_px: int) -> int:
+    """Side of a cut-out with its margin, pixels."""
+    return round(size_px * (1 + 2 * MARGIN))
+
+
+def _unit_to_cut(size_px: int) -> np.ndarray:
+    """Unit coordinates of the aligned crop -> pixels of its cut-out, (2, 3)."""
+    return np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
 
 
 def _cut_out(
     images: list[np.ndarray], points: np.ndarray, template: str, size_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), and their one matrix (N, 2, 3)."""
-    side = round(size_px * (1 + 2 * MARGIN))
-    unit_to_cut = np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
+    side, unit_to_cut = cut_side(size_px), _unit_to_cut(size_px)
     cuts = []
     for image, face in zip(images, points, strict=True):
         to_image = template_to_image(template, face)
@@ -140,7 +217,7 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
 def epoch_order(pictures: Pictures, balanced: bool, seed: int, epoch: int) -> Tensor:
     """Rows of an epoch: each picture that teaches once, or as many drawn with classes equally likely."""
     random = torch.Generator().manual_seed(seed_of(seed, epoch))
-    teaching = torch.nonzero(pictures.targets.sum(1) > 0)[:, 0]
+    teaching = torch.nonzero(pictures.teaching)[:, 0]
     if not balanced:
         return teaching[torch.randperm(len(teaching), generator=random)]
     classes = pictures.targets[teaching].argmax(1)
@@ -178,7 +255,7 @@ def batches(
 
 def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
     """Whole batches in an epoch: the recipe's number, or those of a pass over the pictures; at least one."""
-    whole = max(1, int((pictures.targets.sum(1) > 0).sum()) // recipe.batch_size)
+    whole = max(1, int(pictures.teaching.sum()) // recipe.batch_size)
     return min(whole, recipe.steps or whole)
 
 
@@ -225,9 +302,25 @@ def _mixed(crops: Tensor, targets: Tensor, alpha: float, random: torch.Generator
 
 
 def _class_weights(pictures: Pictures) -> Tensor:
-    """Inverse class frequencies; the most frequent class has 1, an absent one 0."""
+    """Inverse class frequencies; the most frequent class has 1, an absent one 0. Of units, see `unit_weights`."""
+    if pictures.task == "action_units":
+        return unit_weights(pictures.extras["action_units"])
     counts = pictures.targets.sum(0)
     return torch.where(counts > 0, counts.max() / counts.clamp(min=1e-9), torch.zeros(()))
+
+
+def unit_weights(units: Tensor) -> Tensor:
+    """Weights (K,) with mean 1 over the units that occur: w_k = K (1 / r_k) / sum_j (1 / r_j); 0 for others.
+
+    r_k is the share of the pictures in which unit k is there, among those where it is known.
+    Source: Luo et al., IJCAI 2022, the weights of its asymmetric loss.
+
+    Args:
+        units: (N, K) of 1 and 0, NaN where not known.
+    """
+    rates = torch.nan_to_num(units.nanmean(0))
+    inverse = torch.where(rates > 0, 1 / rates.clamp(min=1e-12), torch.zeros(()))
+    return inverse * (rates > 0).sum() / inverse.sum().clamp(min=1e-12)
 
 
 def seed_of(*parts: int) -> int:

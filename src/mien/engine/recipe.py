@@ -30,6 +30,8 @@ class Optim:
         accumulate: parts into which a batch is cut to save memory; the step is the same.
         sam_rho: radius of SAM, 0 for plain steps (Foret et al., ICLR 2021).
         sam_adaptive: scale the radius by the weights (Kwon et al., ICML 2021).
+        layer_decay: factor on the learning rate from one layer to the one below it, 1 for none (Clark et al.,
+            "ELECTRA", ICLR 2020); the network must say its layers (`layers`, `layer_of`).
     """
 
     name: str = "adamw"
@@ -41,6 +43,7 @@ class Optim:
     accumulate: int = 1
     sam_rho: float = 0.0
     sam_adaptive: bool = False
+    layer_decay: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ class Recipe:
         precision: "float32" or "bfloat16" (autocast; weights stay float32).
         select_every: epochs from one look at the selection split to the next; the last epoch always has one.
         patience: stop after so many looks without a better selection score, `None` never.
-        start: "fresh", or "shipped" to start from the network that comes with mien (`mobile_expression`).
+        start: "fresh"; "shipped" to start from the network that comes with mien (`mobile_expression`); or the
+            folder of another run, or a .safetensors file, whose tensors are taken where their names fit.
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
         source: paper and table that the figures are from.
         sources: field name -> where its value comes from; a field that is not named was set by us.
@@ -155,7 +159,6 @@ class Recipe:
         _one_of("optim.name", self.optim.name, ("sgd", "adam", "adamw"))
         _one_of("schedule.name", self.schedule.name, ("cosine", "constant", "step", "exponential", "plateau"))
         _one_of("precision", self.precision, ("float32", "bfloat16"))
-        _one_of("start", self.start, ("fresh", "shipped"))
         for name, value in (
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
@@ -165,6 +168,8 @@ class Recipe:
         ):
             if value < 1:
                 raise OptionError(f"expected {name} of at least 1, got {value}")
+        if not 0 < self.optim.layer_decay <= 1:
+            raise OptionError(f"expected optim.layer_decay over 0 to 1, got {self.optim.layer_decay}")
         if not 0 <= self.ema < 1:
             raise OptionError(f"expected ema from 0 to under 1, got {self.ema}")
 

@@ -22,18 +22,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
-from mien.engine.calibration import calibrate
 from mien.engine.checkpoint import (
     code_version,
     has_checkpoint,
     load_checkpoint,
     load_network,
     load_optimiser,
+    load_start,
     optimiser_tensors,
     part,
     save_checkpoint,
@@ -42,11 +41,11 @@ from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
 from mien.engine.pictures import Pictures, batches, network_input, prepare, seed_of, steps_an_epoch
-from mien.engine.recipe import Recipe
+from mien.engine.recipe import Recipe, recipe_from
+from mien.engine.selection import of_expressions, of_units, refuse_for_units
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch, Task
-from mien.metrics.classification import accuracy, confusion, macro_f1, uar
 from mien.transforms.augment import jittered_crops
 from mien.types.media import Preprocess
 
@@ -134,17 +133,22 @@ def build(recipe: Recipe, classes: int) -> nn.Module:
     return network
 
 
+def _start(network: nn.Module, recipe: Recipe) -> dict[str, Any] | None:
+    """Load the weights that the recipe starts from, where it names another run or a file; says what was taken."""
+    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start))
+
+
 @torch.no_grad()
 def predict(
     task: Task, pictures: Pictures, preprocess: Preprocess, device: torch.device | None = None
 ) -> Tensor:
     """Logits (N, K) of the plain aligned crops, one view, on the CPU."""
     task.network.eval()
-    logits = []
+    answers = []
     for images, matrices in zip(pictures.images.split(128), pictures.matrices.split(128), strict=True):
         crops = network_input(jittered_crops(images, matrices, preprocess.size_px, None), preprocess)
-        logits.append(task.logits(crops.to(device or "cpu")).float().cpu())
-    return torch.cat(logits)
+        answers.append(task.answer(crops.to(device or "cpu")).float().cpu())
+    return torch.cat(answers)
 
 
 class Run:
@@ -175,11 +179,20 @@ class Run:
         self.method: Method = METHODS[recipe.method]
         self.preprocess = preprocess_of(recipe)
         self.pictures, self.held_out = train, select
-        for pictures, kind in ((train.targets.sum(1) > 0, "learn from"), (select.truth >= 0, "select by")):
+        if self.method.task.answers != protocol.task:
+            raise OptionError(
+                f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
+                f"for {self.method.task.answers!r}"
+            )
+        if protocol.task == "action_units":
+            refuse_for_units(recipe)
+        for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
         torch.manual_seed(recipe.seed)
-        network = build(recipe, len(protocol.labels)).to(self.group.device)
+        network = build(recipe, len(protocol.labels))
+        self.started = _start(network, recipe)
+        network = network.to(self.group.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.task = self.method.task(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
@@ -268,7 +281,7 @@ class Run:
             recipe.epochs, state["drops"],
         )  # fmt: skip
         for settings in self.optim.param_groups:
-            settings["lr"] = rate
+            settings["lr"] = rate * settings["scale"]
         # Dropout draws from a seed of the step, so that a run that goes on draws the same.
         torch.manual_seed(seed_of(recipe.seed, state["epoch"], state["done"], self.group.rank))
         loss = self.gradients(batch)
@@ -306,15 +319,15 @@ class Run:
 
     def selection(self) -> tuple[float, float]:
         """The protocol's metric on the selection split, and the mean negative log-likelihood; also calibrates."""
-        logits = predict(self.method.task(self.measured), self.held_out, self.preprocess, self.group.device)
-        kept = self.held_out.truth >= 0
-        truth = self.held_out.truth[kept]
-        counts = confusion(truth.numpy(), logits[kept].argmax(1).numpy(), logits.shape[1])
-        score = {
-            "accuracy": accuracy(counts), "uar": uar(counts), "macro_f1": macro_f1(counts)
-        }[self.protocol.metric]  # fmt: skip
-        self.calibration = calibrate(logits[kept].numpy(), truth.numpy(), self.protocol.select)
-        return score, functional.cross_entropy(logits[kept], truth).item()
+        task, held = self.method.task(self.measured), self.held_out
+        kept = held.judged
+        answers = predict(task, held, self.preprocess, self.group.device)[kept]
+        if self.protocol.task == "action_units":
+            found = of_units(answers, held.extras["action_units"][kept], self.protocol)
+        else:
+            found = of_expressions(answers, held.truth[kept], self.protocol)
+        self.calibration = found.calibration
+        return found.score, found.nll
 
     def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
         """Measure, write, and decide whether to go on; the first process decides for all."""
@@ -331,7 +344,7 @@ class Run:
         line = {
             "epoch": state["epoch"],
             "loss": round(loss, 5),
-            "lr": self.optim.param_groups[0]["lr"],
+            "lr": max(settings["lr"] for settings in self.optim.param_groups),
             "metric": self.protocol.metric,
             "select_score": None if score is None else round(score, 5),
             "select_nll": None if nll is None else round(nll, 5),
@@ -366,6 +379,8 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What travels with the weights."""
         return {
+            **({} if self.started is None else {"start": self.started}),
+            **({} if self.protocol.task == "expression" else {"task": self.protocol.task}),
             "recipe": self.recipe.to_dict(),
             "labels": list(self.protocol.labels),
             "protocol": self.protocol.name,
@@ -412,6 +427,7 @@ class Run:
         for name in ("recipe", "labels", "data"):
             stored, own = facts[name], json.loads(json.dumps(mine[name]))
             if name == "recipe":
+                stored = json.loads(json.dumps(recipe_from(stored).to_dict()))  # fields that came later
                 stored, own = ({**value, "epochs": 0} for value in (stored, own))
             if stored != own:
                 changed = (

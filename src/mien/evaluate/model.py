@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from mien import __version__
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.datasets.samples import Samples
-from mien.errors import LabelError
+from mien.errors import DataError, LabelError
 from mien.evaluate import report
-from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures
-from mien.methods.runner import ExpressionRunner
+from mien.evaluate.units import measure_units, units_to_markdown
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, points_of
+from mien.labels.action_units import unit_numbers
+from mien.methods.runner import ExpressionRunner, FaceRunner, UnitsRunner
 from mien.weights.store import load_weights
 
 
@@ -29,10 +32,10 @@ class Evaluation:
 
     Attributes:
         facts: what was measured on what: protocol, split, hashes, machine, date.
-        figures: set name -> figures of `mien.evaluate.report.measure`.
-        probabilities, truth: (N, K) and (N,) of the whole split, for plots.
-        labels: the protocol's classes.
-        threshold: confidence under which an answer is `uncertain`.
+        figures: set name -> figures of `mien.evaluate.report.measure`, or of `measure_units`.
+        probabilities, truth: (N, K) and (N,) of the whole split, for plots; truth (N, K) of action units.
+        labels: the protocol's classes or units.
+        threshold: confidence under which an answer is `uncertain`; of action units, from which one is there.
     """
 
     facts: dict[str, Any]
@@ -48,6 +51,9 @@ class Evaluation:
 
     def to_markdown(self) -> str:
         """For people."""
+        if self.truth.ndim == 2:
+            title = f"{self.facts['protocol']}, {self.facts['split']}"
+            return units_to_markdown(self.figures, title, self.facts)
         return "\n\n".join(
             report.to_markdown(
                 figures, f"{self.facts['protocol']}, {self.facts['split']}, {name}", self.facts
@@ -57,11 +63,12 @@ class Evaluation:
 
 
 def write_report(found: Evaluation, folder: Path) -> None:
-    """Write `report.json`, `report.md` and `report.png` under a folder."""
+    """Write `report.json`, `report.md` and, of classes, `report.png` under a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n")
     (folder / "report.md").write_text(found.to_markdown() + "\n")
-    report.draw(found.probabilities, found.truth, found.labels, found.threshold, folder / "report.png")
+    if found.truth.ndim == 1:
+        report.draw(found.probabilities, found.truth, found.labels, found.threshold, folder / "report.png")
 
 
 def measure(
@@ -87,12 +94,14 @@ def measure(
         quiet: no progress bar.
 
     Raises:
-        LabelError: the network lacks a class of the protocol.
+        LabelError: the network lacks a class or unit of the protocol.
+        WeightsError: it finds action units and the protocol asks for classes, or the other way round.
         DataNotFoundError, DataError: the data are not there or not as frozen.
     """
     protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
     split = split or protocol.test
-    runner = ExpressionRunner(load_weights(model))
+    several = protocol.task == "action_units"
+    runner = (UnitsRunner if several else ExpressionRunner)(load_weights(model))
     lacking = [name for name in protocol.labels if name not in runner.weights.labels]
     if lacking:
         raise LabelError(
@@ -100,22 +109,14 @@ def measure(
             f"with {', '.join(runner.weights.labels)}: {', '.join(lacking)} is missing."
         )
     samples = (dataset or DATASETS[protocol.dataset]).samples(root, protocol, split, fold, check)
-    rows = np.flatnonzero(samples.target >= 0)
+    rows = np.arange(len(samples)) if several else np.flatnonzero(samples.target >= 0)
     crops, found, failures, used = crops_of(samples, rows, runner, quiet)
-    scores = runner.probabilities(runner.logits(crops))
-    # Classes that the protocol does not have are left out of the answer, whatever their probability.
-    probabilities = np.stack([scores[name] for name in protocol.labels], 1)
-    probabilities = probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-12)
-    truth = samples.target[used]
+    if isinstance(runner, UnitsRunner):
+        answers = _of_units(samples, used, runner, crops, protocol)
+    else:
+        answers = _of_classes(samples, used, runner, crops, protocol)
+    figures, probabilities, truth = answers
     threshold = float(runner.weights.calibration["threshold"])
-    people = None if samples.subjects is None else [samples.subjects[row] for row in used]
-    figures = {"all": report.measure(probabilities, truth, protocol.labels, threshold, people)}
-    if "duplicate_of_train" in samples.extras:
-        own = ~samples.extras["duplicate_of_train"][used].astype(bool)
-        some = None if people is None else [person for person, kept in zip(people, own, strict=True) if kept]
-        figures["without_duplicates"] = report.measure(
-            probabilities[own], truth[own], protocol.labels, threshold, some
-        )
     facts = {
         "protocol": protocol.name,
         "split": split,
@@ -135,8 +136,44 @@ def measure(
     return Evaluation(facts, figures, probabilities, truth, protocol.labels, threshold)
 
 
+_Answers = tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]
+"""Figures by set, probabilities and truth."""
+
+
+def _of_classes(
+    samples: Samples, used: np.ndarray, runner: ExpressionRunner, crops: np.ndarray, protocol: Protocol
+) -> _Answers:
+    scores = runner.probabilities(runner.logits(crops))
+    # Classes that the protocol does not have are left out of the answer, whatever their probability.
+    probabilities = np.stack([scores[name] for name in protocol.labels], 1)
+    probabilities = probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-12)
+    truth = samples.target[used]
+    threshold = float(runner.weights.calibration["threshold"])
+    people = None if samples.subjects is None else [samples.subjects[row] for row in used]
+    figures = {"all": report.measure(probabilities, truth, protocol.labels, threshold, people)}
+    if "duplicate_of_train" in samples.extras:
+        own = ~samples.extras["duplicate_of_train"][used].astype(bool)
+        some = None if people is None else [person for person, kept in zip(people, own, strict=True) if kept]
+        figures["without_duplicates"] = report.measure(
+            probabilities[own], truth[own], protocol.labels, threshold, some
+        )
+    return figures, probabilities, truth
+
+
+def _of_units(
+    samples: Samples, used: np.ndarray, runner: UnitsRunner, crops: np.ndarray, protocol: Protocol
+) -> _Answers:
+    found = runner.units(crops)
+    probabilities = np.stack([found[unit] for unit in unit_numbers(protocol.labels)], 1)
+    truth = samples.extras["action_units"][used]
+    people = None if samples.subjects is None else [samples.subjects[row] for row in used]
+    there = probabilities >= float(runner.weights.calibration["threshold"])
+    figures = {"all": measure_units(truth, probabilities, protocol.labels, there, people)}
+    return figures, probabilities, truth
+
+
 def crops_of(
-    samples: Samples, rows: np.ndarray, runner: ExpressionRunner, quiet: bool = True
+    samples: Samples, rows: np.ndarray, runner: FaceRunner, quiet: bool = True
 ) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Aligned crops of some samples as the network wants them.
 
@@ -148,7 +185,26 @@ def crops_of(
     Raises:
         DataError: nothing could be read.
     """
-    images, used, failures = samples.readable(rows.tolist(), quiet)
-    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
-    crops = [runner.crop(as_rgb(image), face[None])[0][0] for image, face in zip(images, points, strict=True)]
-    return np.stack(crops), found, failures, np.array(used)
+    detector = crop_detector()
+    if samples.framing == "crop":
+        images, used, failures = samples.readable(rows.tolist(), quiet)
+        points, found = landmarks_of_pictures(images, samples.framing, detector, quiet)
+        crops = [
+            runner.crop(as_rgb(image), face[None])[0][0] for image, face in zip(images, points, strict=True)
+        ]
+        return np.stack(crops), found, failures, np.array(used)
+    crops, seen, used, failures = [], [], [], []
+    # One photograph at a time: the frames of a set of videos do not fit into memory.
+    for row in tqdm(rows.tolist(), "finding faces", disable=quiet, unit="picture", leave=False):
+        try:
+            image = as_rgb(samples.read(row))
+        except DataError as error:
+            failures.append(str(error))
+            continue
+        face, was_found = points_of(image, "photo", detector)
+        crops.append(runner.crop(image, face[None])[0][0])
+        seen.append(was_found)
+        used.append(row)
+    if not crops:
+        raise DataError(f"expected pictures, got none that can be read: {'; '.join(failures[:3])}")
+    return np.stack(crops), np.array(seen), failures, np.array(used)

@@ -6,8 +6,9 @@ A method's file registers one function a variant:
     def vtff_base(classes: int = 8) -> nn.Module: ...
 
 The function's name is the registry's name. The network takes normalised faces (B, C, H, W) and gives
-logits (B, classes), or a dict of outputs with the key "expression"; see `mien.methods.task`. Its last
-layer for expressions is `network.head`, an `nn.Linear`, so that `reset_head` can give it other classes.
+logits (B, classes), or a dict of outputs with the key "expression", or "action_units" where its task is one
+for units; see `mien.methods.task`. Its last layer is `network.head`, an `nn.Linear`, so that `reset_head` can
+give it other classes; a network without one (units that are nodes of a graph) cannot be reset.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.errors import WeightsError
 from mien.methods.task import Task
 
 
-class _Logits(nn.Module):
+class _Answer(nn.Module):
     """The task's answer as a module, so that whatever a method does when it answers is in the graph."""
 
     def __init__(self, task: Task) -> None:
@@ -25,11 +26,11 @@ class _Logits(nn.Module):
         self.task, self.network = task, task.network
 
     def forward(self, faces: Tensor) -> Tensor:
-        return self.task.logits(faces)
+        return self.task.answer(faces)
 
 
 def to_onnx(task: Task, example: Tensor) -> Any:
-    """An `onnx.ModelProto` from normalised faces (B, C, H, W) with a free batch to logits (B, K).
+    """An `onnx.ModelProto` from normalised faces (B, C, H, W) with a free batch to the task's answer (B, K).
 
     A network that has `for_inference`, which gives a copy with the same logits, is exported through it.
 
@@ -45,11 +46,11 @@ def to_onnx(task: Task, example: Tensor) -> Any:
     with tempfile.TemporaryDirectory() as folder, _exporter_is_quiet():
         path = Path(folder) / "network.onnx"
         torch.onnx.export(
-            _Logits(task).eval(),
+            _Answer(task).eval(),
             (example,),
             str(path),
             input_names=["faces"],
-            output_names=["logits"],
+            output_names=["logits" if task.answers == "expression" else "probabilities"],
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
             external_data=False,
@@ -70,6 +71,29 @@ def _exporter_is_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+def last_features(content: bytes) -> bytes:
+    """The same network with one output, "features": what goes into its last linear layer, float32 (B, C).
+
+    Args:
+        content: an ONNX file that ends in a linear layer, such as the expression network that ships.
+
+    Raises:
+        WeightsError: it ends in something else.
+    """
+    import onnx
+
+    model = onnx.load_from_string(content)
+    made = {name: node for node in model.graph.node for name in node.output}
+    last = made.get(model.graph.output[0].name)
+    if last is None or last.op_type != "Gemm":
+        raise WeightsError(
+            "expected a network that ends in a linear layer (Gemm), got one that ends in "
+            f"{'nothing' if last is None else last.op_type}"
+        )
+    del model.graph.output[:]
+    model.graph.node.append(onnx.helper.make_node("Identity", [last.input[0]], ["features"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, None))
+    return model.SerializeToString()
 
 
 def store_as_float16(model: Any) -> Any:

@@ -1,34 +1,45 @@
-"""Run an expression network as its contract says, without torch.
+"""Run a network for faces as its contract says, without torch.
 
-Needs: RGB uint8 images with five points per face. Gives: calibrated probabilities in the contract's order.
+Needs: RGB uint8 images with five points per face. Gives: calibrated probabilities of expressions, or action units, in
+the contract's order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 import numpy as np
 
 from mien.errors import ShapeError, WeightsError
+from mien.labels.action_units import unit_numbers
 from mien.transforms.align import inverted, template_to_image, warp
 from mien.types.media import LUMA
 from mien.types.scores import Scores
+from mien.types.units import ActionUnits
 from mien.weights.store import Weights, open_session
 
 
-class ExpressionRunner:
-    """One expression network, its crop and its calibration.
+class FaceRunner:
+    """One network and its crop; subclasses say what the outputs are.
 
     Args:
-        weights: contract and bytes; its task must be "expression".
+        weights: contract and bytes; its task must be the subclass's.
         threads: threads of one inference, 0 for as many as there are cores.
+
+    Raises:
+        WeightsError: a contract for something else, or one that does not fit the network.
     """
 
+    task: ClassVar[str]
+    what: ClassVar[str]
     batch_size = 64
 
     def __init__(self, weights: Weights, threads: int = 0) -> None:
-        if weights.task != "expression" or weights.preprocess is None or not weights.labels:
+        if weights.task != self.task or weights.preprocess is None or not weights.labels:
             raise WeightsError(
-                f"expected a network for expressions, got {weights.name!r} for {weights.task!r}. "
-                "Choose a model whose contract says task 'expression'."
+                f"expected a network for {self.what}, got {weights.name!r} for {weights.task!r}. "
+                f"Choose a model whose contract says task {self.task!r}."
             )
         if weights.preprocess.channel_order not in ("RGB", "BGR", "GREY"):
             raise WeightsError(
@@ -62,12 +73,17 @@ class ExpressionRunner:
         crops = np.stack([crop for crop, _ in pairs]) if pairs else np.zeros((0, size, size, 3), np.uint8)
         return crops, np.array([inside for _, inside in pairs], np.float32)
 
-    def logits(self, crops: np.ndarray) -> np.ndarray:
-        """Raw outputs of the network, float32 (N, K). These are not probabilities.
+    def outputs(self, crops: np.ndarray) -> np.ndarray:
+        """Raw outputs of the network, float32 (N, K).
 
         Args:
             crops: aligned RGB uint8 (N, S, S, 3).
         """
+        parts = [self.session.run(None, {self.input_name: faces})[0] for faces in self.inputs(crops)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
+
+    def inputs(self, crops: np.ndarray) -> Iterator[np.ndarray]:
+        """Aligned crops as the network wants them, float32 (B, C, S, S), batch by batch. See `outputs`."""
         size = self.preprocess.size_px
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ShapeError(
@@ -78,18 +94,19 @@ class ExpressionRunner:
         elif self.preprocess.channel_order == "GREY":
             crops = (crops @ np.array(LUMA, np.float32))[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
-        parts = [
-            self.session.run(
-                None,
-                {
-                    self.input_name: np.ascontiguousarray(
-                        ((crops[start : start + self.batch_size] - mean) / std).transpose(0, 3, 1, 2)
-                    )
-                },
-            )[0]
-            for start in range(0, len(crops), self.batch_size)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
+        for start in range(0, len(crops), self.batch_size):
+            faces = (crops[start : start + self.batch_size] - mean) / std
+            yield np.ascontiguousarray(faces.transpose(0, 3, 1, 2))
+
+
+class ExpressionRunner(FaceRunner):
+    """One expression network, its crop and its calibration; the contract's task is "expression"."""
+
+    task, what = "expression", "expressions"
+
+    def logits(self, crops: np.ndarray) -> np.ndarray:
+        """Raw outputs of the network, float32 (N, K). These are not probabilities. See `outputs`."""
+        return self.outputs(crops)
 
     def probabilities(self, logits: np.ndarray) -> Scores:
         """Calibrated probabilities: the softmax of logits / temperature + bias, both from the contract."""
@@ -102,3 +119,19 @@ class ExpressionRunner:
     def uncertain(self, scores: Scores) -> np.ndarray:
         """Boolean (N,): the confidence lies under the contract's threshold."""
         return scores.confidence < self.weights.calibration["threshold"]
+
+
+class UnitsRunner(FaceRunner):
+    """One network for action units; the contract's task is "action_units", its labels "AU1", "AU2", ..."""
+
+    task, what = "action_units", "action units"
+
+    def units(self, crops: np.ndarray) -> ActionUnits:
+        """Probabilities that the units are there in aligned crops, uint8 (N, S, S, 3)."""
+        values = np.clip(self.outputs(crops), 0.0, 1.0)
+        return ActionUnits(unit_numbers(self.weights.labels), values, "probability", self.weights.name)
+
+
+def face_runner(weights: Weights, threads: int = 0) -> ExpressionRunner | UnitsRunner:
+    """The runner for what a contract says."""
+    return (UnitsRunner if weights.task == UnitsRunner.task else ExpressionRunner)(weights, threads)

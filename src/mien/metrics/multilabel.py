@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mien.errors import ShapeError
 from mien.metrics.checks import expect_flags, expect_unit, expect_values
 from mien.metrics.curves import average_precision, trapezoid_area
+from mien.metrics.open_set import auroc
 
 
 def average_precisions(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -53,6 +56,58 @@ def label_f1_scores(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         raise ShapeError(f"expected two tables (N, K) of one shape, got {truth.shape} and {predicted.shape}")
     both = (truth + predicted).sum(0)
     return np.where(both > 0, 2 * (truth * predicted).sum(0) / np.where(both > 0, both, 1), np.nan)
+
+
+def known_f1_scores(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """F1 of each label (K,) in [0, 1] as `label_f1_scores`, over the samples where that label is known.
+
+    NaN where a label is known nowhere, or has neither a positive nor a prediction.
+
+    Args:
+        truth: (N, K) of 0 and 1, NaN where not known.
+        predicted: (N, K) of 0 and 1.
+
+    Raises:
+        ShapeError: shapes that differ, or a value that is not 0 or 1.
+    """
+    return _of_known(truth, predicted, lambda true, found: label_f1_scores(true[:, None], found[:, None])[0])
+
+
+def known_aurocs(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """AUROC of each label (K,) in [0, 1], over the samples where it is known; see `mien.metrics.open_set.auroc`.
+
+    NaN where a label has no positive or no negative.
+
+    Args:
+        truth: (N, K) of 0 and 1, NaN where not known.
+        scores: (N, K), finite; logits and probabilities give the same.
+
+    Raises:
+        ShapeError: shapes that differ, NaN scores of known labels, or a truth that is not 0 or 1.
+    """
+
+    def one(true: np.ndarray, score: np.ndarray) -> float:
+        there = expect_flags(true, "truth") == 1
+        return auroc(score[there], score[~there])
+
+    return _of_known(truth, scores, one)
+
+
+def _of_known(
+    truth: np.ndarray, values: np.ndarray, figure: Callable[[np.ndarray, np.ndarray], float]
+) -> np.ndarray:
+    """A figure of each label over the samples where its truth is not NaN."""
+    truth, values = np.asarray(truth, float), np.asarray(values, float)
+    if truth.shape != values.shape or truth.ndim != 2 or not truth.size:
+        raise ShapeError(f"expected two tables (N, K) of one shape, got {truth.shape} and {values.shape}")
+    known = ~np.isnan(truth)
+    return np.array(
+        [
+            figure(truth[rows, column], values[rows, column]) if rows.any() else np.nan
+            for column, rows in enumerate(known.T)
+        ],
+        float,
+    )
 
 
 def bah_average_precision(truth: np.ndarray, probabilities: np.ndarray, include_one: bool = False) -> float:

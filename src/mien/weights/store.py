@@ -38,7 +38,7 @@ class Weights:
         name: registry name.
         content: the ONNX file.
         sha256: hash of `content`, hexadecimal.
-        task: "face_detection" or "expression".
+        task: "face_detection", "expression" or "action_units".
         licence: SPDX name of the weights' licence, and `notice` its attribution.
         labels: class names in the order of the outputs; empty for a detector.
         preprocess: crop, channels and normalisation; `None` for a detector.

@@ -1,0 +1,1 @@
+"""Action units of the face."""
