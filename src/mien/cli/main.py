@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
-from mien.cli import training, weights
-from mien.cli.training import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from mien.cli import exits, explain, training, weights
 from mien.errors import MienError, OptionError
-
-EXIT_SOME_FAILED, EXIT_ALL_FAILED = 1, 3
 
 EPILOG = """exit codes:
   0    every file was analysed (a picture without a face is analysed)
@@ -46,6 +43,13 @@ def parser() -> argparse.ArgumentParser:
         "--model", default="expression", metavar="NAME|FILE", help="expression network (default: %(default)s)"
     )
     analyze.add_argument(
+        "--mesh", action="store_true", help="read the mesh too: action units, and whether they agree"
+    )
+    analyze.add_argument(
+        "--columns", choices=("mien", "openface"), default="mien",
+        help="names of the columns; openface: as OpenFace 2 has them, with --mesh (default: mien)",
+    )  # fmt: skip
+    analyze.add_argument(
         "--min-face-px", type=float, default=24.0, help="smallest face looked for, pixels (default: 24)"
     )
     analyze.add_argument(
@@ -58,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     _output_options(demo)
     training.add_verbs(verbs)
     weights.add_verb(verbs)
+    explain.add_verb(verbs)
     return root
 
 
@@ -77,26 +82,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mien.demo import demo_pictures
 
         options.paths = demo_pictures()
-        options.every, options.model, options.threads = None, "expression", 0
-        options.min_face_px, options.detection_threshold = 24.0, 0.7
+        options.every, options.model, options.threads, options.mesh = None, "expression", 0, False
+        options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
-        if options.verb == "weights":
-            return weights.run(options)
+        if options.verb in ("weights", "explain"):
+            return {"weights": weights, "explain": explain}[options.verb].run(options)
         return training.run(options) if options.verb in training.VERBS else _analyze(options)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return exits.USAGE
     except BrokenPipeError:
         sys.stderr.close()
-        return EXIT_OK
+        return exits.OK
     except OSError as error:
         print(f"mien: expected to be able to write the results, got: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return exits.USAGE
 
 
 def _analyze(options: argparse.Namespace) -> int:
     """Both verbs: run the stream through everything that wants its results."""
     from mien.cli.display import JsonArray, PlainTable, ProgressBar
+    from mien.pipeline import openface
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.overlay import OverlayWriter
     from mien.pipeline.table import columns_of, open_writer, rows_of
@@ -106,11 +112,13 @@ def _analyze(options: argparse.Namespace) -> int:
         raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
     analyzer = Analyzer(
         options.model,
+        mesh=options.mesh or options.columns == "openface",
         min_face_px=options.min_face_px,
         detection_threshold=options.detection_threshold,
         threads=options.threads,
     )
-    columns = columns_of(analyzer.runner.weights.labels)
+    own = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None)
+    columns = openface.COLUMNS if options.columns == "openface" else own
     read = failed = 0
     interrupted = False
     with contextlib.ExitStack() as stack:
@@ -121,23 +129,24 @@ def _analyze(options: argparse.Namespace) -> int:
         results = analyzer.stream(options.paths, every_s=options.every, observer=overlay, progress=bar.update)
         try:
             for result in results:
-                rows = rows_of(result, columns)
+                rows = rows_of(result, own)
+                named = openface.rows_of(result) if options.columns == "openface" else rows
                 failed += isinstance(result, Failure)
                 read += not isinstance(result, Failure)
                 if writer is not None:
-                    writer.write(rows)
+                    writer.write(named)
                 if options.json or not options.quiet:
-                    bar.aside(printer, rows)
+                    bar.aside(printer, named if options.json else rows)
                 if isinstance(result, Failure):
                     bar.say(f"mien: {result.path}: {result.error}")
         except KeyboardInterrupt:
             interrupted = True
     if interrupted:
         print("mien: stopped; what was done is complete", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     if failed:
-        return EXIT_SOME_FAILED if read else EXIT_ALL_FAILED
-    return EXIT_OK
+        return exits.SOME_FAILED if read else exits.ALL_FAILED
+    return exits.OK
 
 
 def run() -> None:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mien.cli import exits
 from mien.errors import MissingExtraError, OptionError
 
 VERBS = ("train", "evaluate", "export", "methods", "recipes", "datasets")
-EXIT_OK, EXIT_PROBLEMS, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 EPILOG = """exit codes:
   0    done
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         }[options.verb](options)
     except KeyboardInterrupt:
         print("mien: stopped; run the same command to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "onnxscript", "safetensors", "matplotlib"):
             raise
@@ -136,7 +136,7 @@ def _train(options: argparse.Namespace) -> int:
     )
     if not options.quiet:
         print(f"Done. Next: mien export {options.out} --out model.onnx", file=sys.stderr)
-    return EXIT_OK
+    return exits.OK
 
 
 def _own(folder: Path, own_classes: bool) -> tuple[Any, Any]:
@@ -164,7 +164,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.out:
         write_report(found, options.out)
     print(json.dumps(found.to_dict(), indent=1) if options.json else found.to_markdown())
-    return EXIT_OK
+    return exits.OK
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -179,7 +179,7 @@ def _export(options: argparse.Namespace) -> int:
             f"largest difference to torch's logits: {made['max_logit_difference_to_torch']:.2g}\n"
             f"Next: mien analyze --model {made['file']} PATH"
         )
-    return EXIT_OK
+    return exits.OK
 
 
 def _methods(options: argparse.Namespace) -> int:
@@ -208,7 +208,7 @@ def _methods(options: argparse.Namespace) -> int:
             }
         )
     _show(rows, options, ("method", "year", "input_px", "parameters", "title"))
-    return EXIT_OK
+    return exits.OK
 
 
 def _recipes(options: argparse.Namespace) -> int:
@@ -218,7 +218,7 @@ def _recipes(options: argparse.Namespace) -> int:
         {"recipe": name, **RECIPES[name].to_dict()} for name in ([options.name] if options.name else RECIPES)
     ]
     _show(rows, options, ("recipe", "method", "protocol", "epochs", "batch_size", "source"))
-    return EXIT_OK
+    return exits.OK
 
 
 def _datasets(options: argparse.Namespace) -> int:
@@ -239,7 +239,7 @@ def _datasets(options: argparse.Namespace) -> int:
             for name in DATASETS
         ]
         _show(rows, options, ("dataset", "title", "protocols"))
-        return EXIT_OK
+        return exits.OK
     if not options.name or not options.root:
         raise OptionError("expected `mien datasets verify NAME ROOT`, got no name or no root")
     found = DATASETS[options.name].verify(options.root)
@@ -247,7 +247,7 @@ def _datasets(options: argparse.Namespace) -> int:
         print(json.dumps(found.to_dict(), indent=1))
     else:
         print(found.to_text())
-    return EXIT_OK if found.ok else EXIT_PROBLEMS
+    return exits.OK if found.ok else exits.SOME_FAILED
 
 
 def _show(rows: Sequence[dict[str, Any]], options: argparse.Namespace, columns: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mien.cli.training import EXIT_INTERRUPTED, EXIT_OK, EXIT_PROBLEMS
+from mien.cli import exits
 
 EPILOG = """exit codes:
   0    done; verify: every file asked for is there and whole
@@ -60,14 +60,14 @@ def run(options: argparse.Namespace) -> int:
                 print(
                     f"{options.file}: {len(found)} files. Next, on the other machine: mien weights fetch --from FILE"
                 )
-            return EXIT_OK
+            return exits.OK
         found = stored(getattr(options, "names", ()))
     except KeyboardInterrupt:
         print("mien: stopped; nothing half-written stays", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     _show(found, options.json)
     whole = all(item.state == "ok" for item in found)
-    return EXIT_OK if whole or options.action == "list" else EXIT_PROBLEMS
+    return exits.OK if whole or options.action == "list" else exits.SOME_FAILED
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -82,7 +82,7 @@ def _fetch(options: argparse.Namespace) -> int:
         for name in names:
             fetch(name, say=lambda text: print(text, file=sys.stderr))
     _show(stored(names), options.json)
-    return EXIT_OK
+    return exits.OK
 
 
 def _show(found: Sequence[Any], as_json: bool) -> None:

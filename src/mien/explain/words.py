@@ -14,13 +14,14 @@ import numpy as np
 
 from mien.errors import OptionError
 from mien.explain.affect import derived_affect
-from mien.explain.evidence import DISAGREES, Evidence, disagreement, evidence_for
+from mien.explain.evidence import DISAGREES, disagreement, evidence_for
 from mien.explain.explanation import Explanation, Observation
 from mien.explain.phrasebook import Phrasebook, phrasebook
 from mien.labels.action_units import ACTION_UNITS, unit_label, unit_number
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.claims import INTENSITIES
 from mien.labels.evidence import evidence_table
+from mien.types.evidence import Evidence
 from mien.types.scores import Scores
 from mien.types.units import ActionUnits
 

@@ -7,12 +7,12 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from mien.faces.yunet import YuNet
+from mien.weights.fetch import home
 from mien.weights.store import load_weights
 
 CROP_DETECTION_THRESHOLD = 0.4
@@ -67,7 +67,7 @@ def remembered_landmarks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`landmarks_of_crops`, remembered on disk: they depend on pixels and detector only, and take minutes."""
     key = hashlib.sha256(np.ascontiguousarray(stack).tobytes() + load_weights("yunet").sha256.encode())
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mien" / "points"
+    folder = home() / "points"
     path = folder / f"{key.hexdigest()[:32]}.npz"
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
         return stored["points"], stored["found"]

@@ -2,7 +2,7 @@
 
 Source of the method: DeMenthon and Davis, "Model-based object pose in 25 lines of code", IJCV 1995 (the
 scaled orthographic step). Five points of one mean face cannot give more than a coarse angle: noses and
-mouths differ between people. The mesh of a later version replaces it.
+mouths differ between people. The mesh, where it is read, takes its place.
 
 Sign convention, in radians, the subject seen from the camera (x to the image's right, y down):
     yaw   > 0: the nose points towards the image's right, that is towards the subject's left;

@@ -12,9 +12,14 @@ from typing import Any
 import numpy as np
 
 from mien.errors import InputError, OptionError
+from mien.explain.affect import derived_affect
+from mien.explain.evidence import disagreement, evidence_for
+from mien.faces.mesh import FaceMesh
+from mien.faces.mesh_units import units_from_mesh
 from mien.faces.pose import pose_from_points
 from mien.faces.quality import QualityLimits, assess
 from mien.faces.yunet import YuNet
+from mien.labels.circumplex import CIRCUMPLEX
 from mien.methods.runner import ExpressionRunner
 from mien.pipeline.clips import (
     CLIP_SUFFIXES,
@@ -41,6 +46,8 @@ class Analyzer:
 
     Args:
         model: a shipped network by name, or a path to an ONNX file with a contract.
+        mesh: read the mesh of each face too, and from it action units, evidence and disagreement. Needs the extra
+            `mesh` and the file that `mien weights fetch face_landmarker` gets.
         min_face_px: the smallest face that is looked for, pixels of the picture; faces under half of it are
             not reported.
         detection_threshold: faces that the detector scores lower are not reported, 0 to 1.
@@ -49,7 +56,8 @@ class Analyzer:
         batch_frames: frames of a clip that are searched together.
 
     Raises:
-        WeightsError, UnknownNameError: the model cannot be used.
+        WeightsError, UnknownNameError: the model cannot be used, or the mesh's file was not fetched.
+        MissingExtraError: the mesh's runtime is not installed.
         OptionError: a number is out of range.
     """
 
@@ -57,6 +65,7 @@ class Analyzer:
         self,
         model: str | Path = "expression",
         *,
+        mesh: bool = False,
         min_face_px: float = 24.0,
         detection_threshold: float = 0.7,
         limits: QualityLimits | None = None,
@@ -73,6 +82,7 @@ class Analyzer:
             )
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
+        self.mesh = FaceMesh(threads) if mesh else None
         self.limits = limits or QualityLimits()
         self.batch_frames = batch_frames
 
@@ -95,20 +105,20 @@ class Analyzer:
             return []
         logits = self.runner.logits(np.concatenate([crops for crops, _ in cropped]))
         results, start = [], 0
-        for faces, (crops, inside) in zip(found, cropped, strict=True):
+        for image, faces, (crops, inside) in zip(pictures, found, cropped, strict=True):
             scores = self.runner.probabilities(logits[start : start + len(faces)])
             start += len(faces)
             pose = pose_from_points(faces.landmarks_xy_px)
             quality = assess(crops, inside, faces.box_xyxy_px, faces.detection_score, pose, self.limits)
-            results.append(
-                replace(
-                    faces,
-                    expression=scores,
-                    uncertain=self.runner.uncertain(scores),
-                    pose_ypr_rad=pose,
-                    quality=quality,
-                )
+            read = replace(
+                faces,
+                expression=scores,
+                uncertain=self.runner.uncertain(scores),
+                affect=derived_affect(scores) if set(scores.names) <= set(CIRCUMPLEX) else None,
+                pose_ypr_rad=pose,
+                quality=quality,
             )
+            results.append(read if self.mesh is None else _with_mesh(read, self.mesh, image))
         return results
 
     def analyze_image(self, image: Any) -> Faces:
@@ -202,6 +212,22 @@ class Analyzer:
     @staticmethod
     def _result(path: Path, frame: int, time_s: float | None, image: np.ndarray, faces: Faces) -> FrameResult:
         return FrameResult(str(path), frame, time_s, faces, (image.shape[1], image.shape[0]))
+
+
+def _with_mesh(faces: Faces, reader: FaceMesh, image: np.ndarray) -> Faces:
+    """The same faces with all that the mesh tells; its pose takes the place of the coarse one where it was read."""
+    assert faces.expression is not None and faces.pose_ypr_rad is not None
+    mesh = reader.read(image, faces.landmarks_xy_px)
+    units = units_from_mesh(mesh)
+    evidence = evidence_for(units)
+    return replace(
+        faces,
+        mesh=mesh,
+        action_units=units,
+        evidence=evidence,
+        disagreement=disagreement(evidence, faces.expression).astype(np.float32),
+        pose_ypr_rad=np.where(mesh.told[:, None], mesh.pose_ypr_rad, faces.pose_ypr_rad),
+    )
 
 
 def _is_clip_by_content(path: Path) -> bool:

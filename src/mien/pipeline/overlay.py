@@ -12,6 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.errors import OptionError
+from mien.explain.evidence import DISAGREES
+from mien.explain.words import SEEN
+from mien.faces.mesh_geometry import points_68
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
 
@@ -39,7 +42,8 @@ def draw(image: np.ndarray, faces: Faces) -> Image.Image:
     """A copy of an image with its faces drawn.
 
     A solid coloured box: a sure answer. A dashed one with "?": the model is uncertain. A grey dashed one
-    with the reason: the face is not good enough to say anything.
+    with the reason: the face is not good enough to say anything. With the mesh, large faces carry its
+    68 points and their plainest action units, and the label says where these disagree with the network.
 
     Args:
         image: RGB uint8 (H, W, 3).
@@ -83,8 +87,14 @@ def _draw_box(pen: ImageDraw.ImageDraw, faces: Faces, index: int, line: int, tex
     reason = _reason(faces, index)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline="#000000", width=1)
     _rectangle(pen, (left, top, right, bottom), colour, line, dashed=unsure or bool(reason))
-    if faces.expression is not None and right - left >= BARS_FROM_PX and not reason:
-        _bars(pen, faces, index, (left, top, right, bottom), text_px)
+    if right - left < BARS_FROM_PX:
+        return
+    if faces.mesh is not None and faces.mesh.told[index]:
+        for x, y in points_68(faces.mesh)[index]:
+            pen.ellipse((x - line, y - line, x + line, y + line), fill=colour)
+    if faces.expression is not None and not reason:
+        below = _bars(pen, faces, index, (left, top, right, bottom), text_px)
+        _units(pen, faces, index, (left, below, right), text_px)
 
 
 def _rectangle(
@@ -118,6 +128,12 @@ def _draw_label(
     text = name
     if faces.expression is not None:
         text = f"{name}{'?' if unsure else ''} {faces.expression.confidence[index]:.0%}"
+    if (
+        faces.disagreement is not None
+        and faces.disagreement[index] >= DISAGREES
+        and faces.evidence is not None
+    ):
+        text += f" (units: {faces.evidence.best(index)})"
     if _reason(faces, index):
         text += " - " + _reason(faces, index).split(" (")[0]
     font = ImageFont.load_default(text_px)
@@ -152,8 +168,8 @@ def _overlap(first: Rectangle, second: Rectangle) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, ...], text_px: int) -> None:
-    """The three most probable classes as bars along the lower edge of the box."""
+def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, ...], text_px: int) -> float:
+    """The three most probable classes as bars under the box; gives where they end, pixels."""
     scores = faces.expression
     assert scores is not None
     size = max(10, min(text_px, round((box[2] - box[0]) / 9)))
@@ -167,6 +183,25 @@ def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, 
         pen.rectangle((box[0], top, box[0] + room * float(values[column]), top + size), fill=colour_of(name))
         text = f"{name} {values[column]:.2f}"
         pen.text((box[0] + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
+    return box[3] + 4 + 3 * (size + 3)
+
+
+def _units(
+    pen: ImageDraw.ImageDraw, faces: Faces, index: int, place: tuple[float, float, float], text_px: int
+) -> None:
+    """The plainest action units that are seen, with their intensities, in one line."""
+    units = faces.action_units
+    if units is None:
+        return
+    left, top, right = place
+    size = max(10, min(text_px, round((right - left) / 9)))
+    values = np.nan_to_num(units.values[index])
+    seen = [column for column in np.argsort(-values)[:4] if values[column] >= SEEN[units.scale]]
+    text = "  ".join(f"AU{units.units[column]} {values[column]:.1f}" for column in seen)
+    if text:
+        pen.rectangle((left, top, right, top + size), fill=(0, 0, 0, 140))
+        small = ImageFont.load_default(size * 0.85)
+        pen.text((left + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
 
 
 class OverlayWriter:

@@ -39,7 +39,7 @@ def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Res
         inputs, Iterable
     )
     results = Results()
-    results.columns = columns_of(analyzer.runner.weights.labels)
+    results.columns = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None)
     items = enumerate([inputs] if single else inputs)
     # Paths that follow one another go together, so that a file named twice is read once.
     for are_paths, group in groupby(items, key=lambda item: isinstance(item[1], str | os.PathLike)):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from mien.errors import MissingExtraError, OptionError
+from mien.explain.evidence import DISAGREES
+from mien.faces.mesh_units import RULES, is_two_sided
 from mien.labels.expressions import EXPRESSIONS
+from mien.types.faces import Faces
 from mien.types.media import Failure, FrameResult
 
 COLUMNS: dict[str, type] = {
@@ -34,6 +39,9 @@ COLUMNS: dict[str, type] = {
     "yaw_rad": float,
     "pitch_rad": float,
     "roll_rad": float,
+    "valence": float,
+    "arousal": float,
+    "affect": str,
     "error": str,
 }
 """Name -> type of every column. One row a face a frame; one for a frame without a face; one for a failure.
@@ -43,9 +51,32 @@ Columns = Mapping[str, type]
 Row = dict[str, Any]
 
 
-def columns_of(labels: Iterable[str]) -> Columns:
-    """`COLUMNS`, and after them a `p_` column for each class of a model that is not one of mien's eight."""
-    return {**COLUMNS, **{f"p_{name}": float for name in labels if name not in EXPRESSIONS}}
+def columns_of(labels: Iterable[str], mesh: bool = False) -> Columns:
+    """`COLUMNS`, and after them those of a model's own classes and of the mesh.
+
+    Args:
+        labels: the model's classes; each that is not one of mien's eight gets a `p_` column.
+        mesh: with the columns of action units and of what they say.
+    """
+    own = {f"p_{name}": float for name in labels if name not in EXPRESSIONS}
+    return {**COLUMNS, **own, **(mesh_columns() if mesh else {})}
+
+
+@cache
+def mesh_columns() -> Columns:
+    """Why there is no mesh, what the action units say, and each unit from 0 to 5, with its sides where it has two."""
+    units: dict[str, type] = {}
+    for rule in RULES:
+        name = unit_column(rule.unit)
+        units |= dict.fromkeys(
+            (name, f"{name}_left", f"{name}_right") if is_two_sided(rule) else (name,), float
+        )
+    return {"mesh_reason": str, "evidence": str, "disagreement": float, "disagrees": bool, **units}
+
+
+def unit_column(unit: int) -> str:
+    """Column of an action unit, "au01"."""
+    return f"au{unit:02}"
 
 
 def rows_of(result: FrameResult | Failure, columns: Columns = COLUMNS) -> list[Row]:
@@ -81,7 +112,37 @@ def _face(result: FrameResult, index: int) -> Row:
     if faces.pose_ypr_rad is not None:
         for name, value in zip(("yaw_rad", "pitch_rad", "roll_rad"), faces.pose_ypr_rad[index], strict=True):
             row[name] = _rounded(value, 4)
+    if faces.affect is not None:
+        row["valence"] = told(faces.affect.valence[index], 4)
+        row["arousal"] = told(faces.affect.arousal[index], 4)
+        row["affect"] = faces.affect.kind
+    if faces.mesh is not None:
+        row |= _mesh(faces, index)
     return row
+
+
+def _mesh(faces: Faces, index: int) -> Row:
+    """The columns of one face that come with the mesh."""
+    assert faces.mesh is not None
+    row: Row = {"mesh_reason": faces.mesh.reasons[index] or None}
+    if faces.evidence is not None:
+        row["evidence"] = faces.evidence.best(index)
+    if faces.disagreement is not None:
+        row["disagreement"] = told(faces.disagreement[index], 4)
+        row["disagrees"] = None if row["disagreement"] is None else row["disagreement"] >= DISAGREES
+    units = faces.action_units
+    if units is not None:
+        for side, values in (("", units.values), ("_left", units.left), ("_right", units.right)):
+            for column, unit in enumerate(units.units):
+                name = unit_column(unit) + side
+                if values is not None and name in mesh_columns():
+                    row[name] = told(values[index, column], 3)
+    return row
+
+
+def told(value: Any, digits: int) -> float | None:
+    """A rounded number; `None` for NaN."""
+    return None if math.isnan(value) else _rounded(value, digits)
 
 
 def _rounded(value: Any, digits: int) -> float:

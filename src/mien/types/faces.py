@@ -7,7 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.errors import ShapeError
+from mien.types.affect import Affect
+from mien.types.evidence import Evidence
+from mien.types.mesh import Mesh
 from mien.types.scores import Scores
+from mien.types.units import ActionUnits
 
 LANDMARKS_5 = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
 """Names of the five points, in order. Left and right are the subject's."""
@@ -55,7 +59,13 @@ class Faces:
         landmarks_xy_px: float32 (N, 5, 2), in the order of `LANDMARKS_5`.
         expression: calibrated probabilities per face.
         uncertain: bool (N,), the confidence lies under the model's documented threshold.
-        pose_ypr_rad: float32 (N, 3), yaw, pitch, roll in radians; coarse, from the five points.
+        affect: valence and arousal; `derived` from the expression unless a network told them.
+        pose_ypr_rad: float32 (N, 3), yaw, pitch, roll in radians; of the mesh where it was read, else coarse, from
+            the five points.
+        mesh: 478 points, blendshapes and position; `None` unless it was asked for.
+        action_units: of the mesh.
+        evidence: what the action units say about the expression, apart from the network.
+        disagreement: float32 (N,) in [0, 1], how far evidence and network are apart; NaN where it cannot be told.
         quality: size, sharpness, exposure and the reasons against a face.
         track_id: int64 (N,), the same face over time; `None` until a tracker ran.
     """
@@ -65,9 +75,14 @@ class Faces:
     landmarks_xy_px: np.ndarray
     expression: Scores | None = None
     uncertain: np.ndarray | None = None
+    affect: Affect | None = None
     pose_ypr_rad: np.ndarray | None = None
     quality: Quality | None = None
     track_id: np.ndarray | None = None
+    mesh: Mesh | None = None
+    action_units: ActionUnits | None = None
+    evidence: Evidence | None = None
+    disagreement: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.box_xyxy_px)
@@ -78,12 +93,13 @@ class Faces:
             "uncertain": (count,),
             "pose_ypr_rad": (count, 3),
             "track_id": (count,),
+            "disagreement": (count,),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ShapeError(f"expected {name} of shape {shape}, got {value.shape}")
-        for name in ("expression", "quality"):
+        for name in ("expression", "quality", "affect", "mesh", "action_units", "evidence"):
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ShapeError(f"expected {name} for {count} faces, got {len(value)}")
