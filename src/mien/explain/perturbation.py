@@ -125,7 +125,9 @@ def soft_masks(
     masks = torch.empty(count, 1, *size)
     tops, lefts = (torch.randint(step + 1, (count,), generator=random).tolist() for step in steps)
     for start in range(0, count, 256):
-        large = functional.interpolate(grids[start : start + 256], whole, mode="bilinear", align_corners=False)
+        large = functional.interpolate(
+            grids[start : start + 256], whole, mode="bilinear", align_corners=False
+        )
         for row, mask in enumerate(large, start):
             masks[row] = mask[:, tops[row] : tops[row] + size[0], lefts[row] : lefts[row] + size[1]]
     return masks

@@ -250,7 +250,9 @@ class SeSwinT(nn.Module):
 
     def explain_maps(self, output: Tensor) -> Tensor:
         """What a layer gives, channels first: (B, h, h, C) -> (B, C, h, h); other shapes as they are."""
-        return output.permute(0, 3, 1, 2) if output.ndim == 4 and output.shape[1] == output.shape[2] else output
+        return (
+            output.permute(0, 3, 1, 2) if output.ndim == 4 and output.shape[1] == output.shape[2] else output
+        )
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled last map, gated where the options say so: (B, 3, size, size) -> (B, 8 dim)."""
