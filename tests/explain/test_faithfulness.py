@@ -32,11 +32,11 @@ class Small(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.trunk = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
-        self.places = nn.Parameter(torch.ones(6))
+        self.places = nn.Parameter(torch.ones(1))
         self.head = nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.trunk(x).mean((2, 3)) * self.places)
+        return self.head(self.trunk(x * self.places).mean((2, 3)))
 
 
 def picture() -> Tensor:
@@ -118,14 +118,14 @@ def test_a_randomised_network_has_other_weights_and_the_old_one_keeps_its_own() 
     again = randomised(task, images, seed=5).network.state_dict()
     assert all(torch.equal(value, again[name]) for name, value in after.items())
     assert not fresh.network.training
-    with torch.no_grad():  # statistics of the pictures: what comes out of the norm has mean 0 and deviation 1
-        normed = fresh.network.trunk[1](fresh.network.trunk[0](images))
-    assert normed.mean((0, 2, 3)).abs().max() < 1e-4
-    assert normed.var((0, 2, 3)).sub(1).abs().max() < 0.02
+    with torch.no_grad():
+        maps = fresh.network.trunk[0](images * fresh.network.places)
+    torch.testing.assert_close(fresh.network.trunk[1].running_mean, maps.mean((0, 2, 3)))
+    torch.testing.assert_close(fresh.network.trunk[1].running_var, maps.var((0, 2, 3)))
 
 
 def test_the_table_says_which_map_survives() -> None:
-    """The centre asks nobody: it stays under random weights by nature, and is not compared; Eigen-CAM is."""
+    """The controls ask no network, so their weights are not asked for either."""
     torch.manual_seed(0)
     task = Task(Small().eval())
     images = torch.randn(4, 1, 16, 12, generator=torch.Generator().manual_seed(1))
@@ -139,7 +139,7 @@ def test_the_table_says_which_map_survives() -> None:
         assert -1 <= row.stability <= 1
         assert 0 <= row.flat <= 1
     centre, noise = table.rows[-1], table.rows[-2]
-    assert centre.stability > 0.8
+    assert centre.stability > 0.6
     assert abs(noise.stability) < 0.5
     assert np.isnan(centre.randomised)
     again = faithfulness(task, images, options={"rise": {"masks": 8, "cells": 3}}, steps=4, compared=3)

@@ -10,7 +10,7 @@ from torch import Tensor, nn  # noqa: E402
 from mien.errors import OptionError, ShapeError  # noqa: E402
 from mien.explain.integrated_gradients import attributions, integrated_gradients  # noqa: E402
 from mien.explain.maps import onnx_logits, without_content  # noqa: E402
-from mien.explain.perturbation import occlusion, rise, soft_masks  # noqa: E402
+from mien.explain.perturbation import log_odds, occlusion, rise, soft_masks  # noqa: E402
 from mien.methods.runner import ExpressionRunner  # noqa: E402
 from mien.methods.task import Task  # noqa: E402
 
@@ -39,7 +39,7 @@ class Bent(Linear):
 
 def pictures(count: int = 2) -> Tensor:
     images = torch.randn(count, 3, 16, 12, generator=torch.Generator().manual_seed(0))
-    images[:, 0, 5, 9] = 4.0
+    images[:, 0, 5, 9] = 2.0
     return images
 
 
@@ -57,7 +57,7 @@ def test_occlusion_finds_the_one_pixel_that_speaks(baseline: str) -> None:
 
 def test_each_pixel_is_covered_whatever_the_stride() -> None:
     everything = occlusion(lambda x: torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1),
-                           torch.arange(192.0).view(1, 1, 16, 12), torch.tensor([0]), patch=5, stride=4)  # fmt: skip
+                           torch.arange(192.0).view(1, 1, 16, 12) / 192, torch.tensor([0]), patch=5, stride=4)  # fmt: skip
     assert everything.shape == (1, 16, 12)
     assert torch.isfinite(everything).all()
     assert float(everything[0, -1, -1]) > 0.5
@@ -74,11 +74,22 @@ def test_rise_is_the_mean_of_its_masks_by_hand() -> None:
     images = pictures(1)
     masks = soft_masks(20, 4, 0.5, (16, 12), torch.Generator().manual_seed(3))
     behind = images * masks + without_content(images) * (1 - masks)
-    scores = one_pixel(behind).softmax(1)[:, 1]
+    scores = 6 * behind[:, 0, 5, 9]  # the log-odds of two logits, -3 and 3 times that pixel
     by_hand = torch.einsum("m,mhw->hw", scores, masks[:, 0]) / masks[:, 0].sum(0)
     by_hand = (by_hand - by_hand.min()) / (by_hand.max() - by_hand.min())
     found = rise(one_pixel, images, torch.tensor([1]), masks=20, cells=4, seed=3, batch_size=7)[0]
     torch.testing.assert_close(found, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_log_odds_move_where_the_probability_does_not() -> None:
+    sure = torch.tensor([[60.0, 0, 1], [50.0, 0, 1]])
+    assert torch.equal(sure.softmax(1)[:, 0], torch.ones(2))
+    odds = log_odds(sure, torch.tensor([0, 0]))
+    assert float(odds[0] - odds[1]) == pytest.approx(10)
+    some = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 4, 2, 2])
+    wanted = some.softmax(1).gather(1, classes[:, None])[:, 0].logit()
+    torch.testing.assert_close(log_odds(some, classes), wanted)
 
 
 def test_seeds_decide_the_masks() -> None:

@@ -255,7 +255,9 @@ def cue_views(
         twin.set_state(random.get_state())
     which = pictures.cues.rows[rows]
     maps = pictures.cues.maps[which.clamp(min=0)]
-    moved = _moved(maps, pictures.cues.place.expand(len(rows), 2, 3), size, views, twin)[:, 0] / 255
+    moved = (
+        _moved(maps, pictures.cues.place.expand(len(rows), 2, 3), size, views, twin)[:, 0].clamp(0, 255) / 255
+    )
     # A view may leave the whole cue outside: then there is none.
     there = (which >= 0) & (moved.amax((1, 2)) > 0)
     return {"au_cue": torch.where(there[:, None, None], moved, torch.nan)}

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import ShapeError
@@ -44,18 +44,22 @@ def cam(
         logits = logits_of(images)
         maps = as_maps(network, seen[-1] if seen else None, len(images))
     head = getattr(network, "head", None)
-    fits = isinstance(head, torch.nn.Linear) and head.in_features == maps.shape[1]
-    if fits:
-        with torch.no_grad():
-            away = (network.head(maps.mean((2, 3))) - logits).abs().max()  # type: ignore[operator]
-        fits = bool(away <= CAM_TOLERANCE * logits.abs().max())
-    if not fits:
+    if not isinstance(head, nn.Linear) or not _averaged(head, maps, logits):
         raise ShapeError(
             f"expected a network that averages one map and applies its linear `head`, got {type(network).__name__}, "
             "whose logits are not that of this layer. Use 'grad_cam', which needs no such end."
         )
-    weights = network.head.weight.detach()[explained_classes(classes, logits)]  # type: ignore[union-attr, index]
-    return stretched(torch.einsum("bk,bkhw->bhw", weights, maps), images.shape[-2:])  # type: ignore[arg-type]
+    weights = head.weight.detach()[explained_classes(classes, logits)]
+    return stretched(torch.einsum("bk,bkhw->bhw", weights, maps), images.shape[-2:])
+
+
+def _averaged(head: nn.Linear, maps: Tensor, logits: Tensor) -> bool:
+    """Whether the logits are the head's of the averaged maps."""
+    if head.in_features != maps.shape[1]:
+        return False
+    with torch.no_grad():
+        away = (head(maps.mean((2, 3))) - logits).abs().max()
+    return bool(away <= CAM_TOLERANCE * logits.abs().max())
 
 
 @register

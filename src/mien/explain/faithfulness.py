@@ -124,7 +124,7 @@ def curves(
         raise ShapeError(f"expected maps {(len(images), *images.shape[2:])}, got {tuple(maps.shape)}")
     random = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(maps[0].numel(), generator=random)
-    order = shuffled[maps.flatten(1)[:, shuffled].argsort(1, descending=True, stable=True)]
+    order = shuffled[maps.flatten(1)[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     rank = order.argsort(1).unflatten(1, maps.shape[1:])[:, None]
     empty, pixels = without_content(images, baseline), maps[0].numel()
     with answering(task) as logits:

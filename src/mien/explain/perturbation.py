@@ -5,7 +5,8 @@
 | `occlusion` | one square after the other | Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014 |
 | `rise` | random halves, in soft cells | Petsiuk et al., "RISE", BMVC 2018, equations 4 to 6 |
 
-Both ask for the class's probability. Where something is taken away, a baseline of `mien.explain.maps` stands.
+Both ask for the class's log-odds, its logit less the log of the summed exponentials of the others. The papers ask for its
+probability, which hardly moves where a network is sure: what little is left then comes from anywhere. Where something is taken away, a baseline of `mien.explain.maps` stands.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def occlusion(
     batch_size: int = 64,
     quiet: bool = True,
 ) -> Tensor:
-    """How much the class's probability falls where a square covers the face; see `mien.explain.maps`.
+    """How much the class's log-odds fall where a square covers the face; see `mien.explain.maps`.
 
     A pixel's value is the mean fall over the squares that cover it, where it is positive.
 
@@ -84,7 +85,7 @@ def rise(
     batch_size: int = 64,
     quiet: bool = True,
 ) -> Tensor:
-    """Mean of random soft masks, each weighed by the class's probability behind it; see `mien.explain.maps`.
+    """Mean of random soft masks, each weighed by the class's log-odds behind it; see `mien.explain.maps`.
 
     All pictures are seen through the same masks.
 
@@ -133,6 +134,12 @@ def soft_masks(
     return masks
 
 
+def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
+    """log(p / (1 - p)) of each row's class, p its softmax: (B, K), K at least 2, and (B,) -> (B,)."""
+    others = logits.scatter(1, classes[:, None], -torch.inf)
+    return logits.gather(1, classes[:, None])[:, 0] - others.logsumexp(1)
+
+
 def _pairs(rows: list[int], columns: list[int]) -> tuple[list[int], list[int]]:
     """Each row with each column, in two lists."""
     return [row for row in rows for _ in columns], columns * len(rows)
@@ -148,7 +155,7 @@ def _asked(
     quiet: bool,
     name: str,
 ) -> tuple[Tensor, Tensor]:
-    """The class's probability (B, M) of each picture behind each of M masks, and of the whole picture (B,)."""
+    """The class's log-odds (B, M) of each picture behind each of M masks, and of the whole picture (B,)."""
     empty = without_content(images, baseline)
     scores = torch.empty(len(images), len(masks))
     with answering(task) as logits, tqdm(total=len(images), desc=name, disable=quiet, leave=False) as bar:
@@ -157,6 +164,6 @@ def _asked(
         for row, image in enumerate(images):
             covered = (image * part + empty[row] * (1 - part) for part in masks.split(batch_size))
             found = torch.cat([torch.as_tensor(logits(part)).float() for part in covered])
-            scores[row] = found.softmax(1)[:, chosen[row]]
+            scores[row] = log_odds(found, chosen[row].expand(len(found)))
             bar.update()
-    return scores, answers.softmax(1).gather(1, chosen[:, None])[:, 0]
+    return scores, log_odds(answers, chosen)

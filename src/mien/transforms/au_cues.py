@@ -102,7 +102,7 @@ def _mean_3x3(values: np.ndarray) -> np.ndarray:
     padded = np.pad(values, 1, mode="edge")
     height, width = values.shape
     shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    return np.mean(shifted, 0, dtype=np.float32)
+    return np.stack(shifted).mean(0, dtype=np.float32)
 
 
 def _ellipses(unit: int, at: np.ndarray, side: float) -> list[Ellipse]:

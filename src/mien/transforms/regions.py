@@ -31,17 +31,18 @@ class RegionScore:
 def face_regions(points_xy_px: np.ndarray, size_hw_px: tuple[int, int]) -> dict[str, np.ndarray]:
     """Which pixel belongs to which part of the face; each pixel to one.
 
-    The parts are polygons through the points, our own choice: eyes 1.5 times their outline, lips 1.15 times, brows a
-    band of 0.06 of the face's side, the forehead up to 0.3 of the height from the nose's root to the chin above the
-    brows. Where two overlap, the first of the order here wins. Left and right are the subject's.
+    The parts are polygons through the points, our own choice: brows a band of 0.06 of the face's side, eyes from there to
+    1.5 times their lower outline, the mouth 1.15 times the lips, the upper lip from the nose to there, the forehead up to
+    0.3 of the height from the nose's root to the chin above the brows. Where two overlap, the first of the order here
+    wins. Left and right are the subject's.
 
     Args:
         points_xy_px: (68, 2).
         size_hw_px: height and width.
 
     Returns:
-        name -> bool (H, W): right_eye, left_eye, right_brow, left_brow, mouth, nose, chin, right_cheek, left_cheek,
-        forehead, elsewhere. A part outside the picture is false everywhere.
+        name -> bool (H, W): right_brow, left_brow, right_eye, left_eye, mouth, nose, upper_lip, chin, right_cheek,
+        left_cheek, forehead, elsewhere. A part outside the picture is false everywhere.
 
     Raises:
         ShapeError: not 68 points, or both eyes at one place.
@@ -100,12 +101,13 @@ def _outlines(at: np.ndarray, side: float) -> dict[str, np.ndarray]:
     up = 0.3 * (at[27] - at[8])
     nose = [at[27] - 0.04 * across, at[31] - 0.03 * across, at[33] + 0.02 * down, at[35] + 0.03 * across]
     return {
-        "right_eye": enlarged(slice(36, 42), 1.5),
-        "left_eye": enlarged(slice(42, 48), 1.5),
         "right_brow": band(slice(17, 22)),
         "left_brow": band(slice(22, 27)),
+        "right_eye": np.concatenate([at[17:22], enlarged(slice(36, 42), 1.5)[[3, 4, 5, 0]]]),
+        "left_eye": np.concatenate([at[22:27], enlarged(slice(42, 48), 1.5)[[3, 4, 5, 0]]]),
         "mouth": enlarged(slice(48, 60), 1.15),
         "nose": np.array([*nose, at[27] + 0.04 * across]),
+        "upper_lip": at[[31, 32, 33, 34, 35, 54, 53, 52, 51, 50, 49, 48]],
         "chin": at[[48, 5, 6, 7, 8, 9, 10, 11, 54, 55, 56, 57, 58, 59]],
         "right_cheek": at[[0, 1, 2, 3, 4, 5, 48, 31, 28, 39, 40, 41, 36]],
         "left_cheek": at[[16, 15, 14, 13, 12, 11, 54, 35, 28, 42, 47, 46, 45]],
