@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 from torch import Tensor, nn  # noqa: E402
 
 from mien.errors import OptionError, ShapeError, UnknownNameError  # noqa: E402
-from mien.explain.grad_cam import grad_cam, heat_maps  # noqa: E402
+from mien.explain.cam import grad_cam, heat_maps  # noqa: E402
 from mien.methods.method import create  # noqa: E402
 from mien.methods.task import Task  # noqa: E402
 

@@ -48,6 +48,12 @@ def add_verbs(verbs: Any) -> None:
     train.add_argument(
         "--fold", type=int, default=0, help="which fold is kept for the test, where there are folds"
     )
+    train.add_argument(
+        "--points",
+        type=Path,
+        metavar="FILE.npz",
+        help="68 points of each picture, for a rule that needs them",
+    )
     train.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     train.add_argument("--compile", action="store_true", help="run through torch.compile")
@@ -130,6 +136,7 @@ def _train(options: argparse.Namespace) -> int:
         protocol=protocol,
         dataset=dataset,
         fold=options.fold,
+        points=options.points,
         device=options.device,
         compiled=options.compile,
         quiet=options.quiet,

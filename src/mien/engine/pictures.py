@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mien.datasets.samples import Samples
 from mien.engine.recipe import Recipe, Views
-from mien.errors import DataError
+from mien.errors import DataError, OptionError
 from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size, points_of
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
@@ -26,6 +26,23 @@ MARGIN = 0.25
 """Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
 IN_MEMORY = 4 * 2**30
 """Bytes of cut-outs of photographs up to which they are kept in memory, and not in a temporary file."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cues:
+    """Heat maps that go through the same views as the pictures; see `mien.engine.cues`.
+
+    Attributes:
+        maps: uint8 (M, 1, S, S).
+        rows: int64 (N,), the map of each picture, -1 where it has none.
+        place: float32 (2, 3), coordinates of the aligned crop in units of its side -> pixels of a map.
+        sha256: of maps and rows.
+    """
+
+    maps: Tensor
+    rows: Tensor
+    place: Tensor
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +63,9 @@ class Pictures:
         sha256: of the samples.
         task: the protocol's, "expression" or "action_units"; the labels of the latter are in
             `extras["action_units"]`, and `targets` and `truth` say nothing.
+        placed: float64 (N, 2, 3), coordinates of the aligned crop -> pixels of the picture as it was read, before it was
+            cut out; `None` where that is not known.
+        cues: heat maps for the batches' extra "au_cue", or `None`.
     """
 
     images: Tensor
@@ -59,6 +79,8 @@ class Pictures:
     found: Tensor | None = None
     failures: tuple[str, ...] = ()
     task: str = "expression"
+    placed: np.ndarray | None = None
+    cues: Cues | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -93,7 +115,7 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         DataError: more than half of the pictures could not be used.
     """
     if samples.framing == "photo":
-        tensor, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
+        tensor, placed, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
         matrices = np.tile(_unit_to_cut(size_px), (len(kept), 1, 1))
         found = np.ones(len(kept), bool)
     else:
@@ -101,11 +123,11 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         if any(image.ndim == 3 for image in images):
             images = [as_rgb(image) for image in images]
         points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+        placed = np.stack([template_to_image(template, face) for face in points])
         if one_small_size(images):
-            stack = np.stack(images)
-            matrices = np.stack([template_to_image(template, face) for face in points])
+            stack, matrices = np.stack(images), placed
         else:
-            stack, matrices = _cut_out(images, points, template, size_px)
+            stack, matrices = _cut_out(images, placed, size_px)
         stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
         tensor = torch.from_numpy(np.ascontiguousarray(stack))
     if len(kept) * 2 < len(samples):
@@ -130,6 +152,7 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         found=torch.from_numpy(found),
         failures=tuple(failures),
         task=samples.task,
+        placed=placed,
     )
 
 
@@ -143,11 +166,14 @@ def _identities(samples: Samples) -> dict[str, np.ndarray]:
 
 def _cut_out_photos(
     samples: Samples, template: str, size_px: int, quiet: bool
-) -> tuple[Tensor, list[int], list[str]]:
-    """Cut-outs as `_cut_out`, one photograph at a time: uint8 (M, C, S, S), the rows they are of, and failures.
+) -> tuple[Tensor, np.ndarray, list[int], list[str]]:
+    """Cut-outs as `_cut_out`, one photograph at a time.
 
     Sets of videos hold more frames than fit into memory, and even their cut-outs may: those then lie in a
     temporary file without a name.
+
+    Returns:
+        uint8 (M, C, S, S); where they lay, (M, 2, 3); the rows they are of; failures.
     """
     side, detector = cut_side(size_px), crop_detector()
     shape = (len(samples), 3, side, side)
@@ -158,6 +184,7 @@ def _cut_out_photos(
     else:
         stack = np.empty(shape, np.uint8)
     kept: list[int] = []
+    placed = np.empty((len(samples), 2, 3))
     unread, faceless, grey = [], [], True
     for row in tqdm(range(len(samples)), "finding faces", disable=quiet, unit="picture", leave=False):
         try:
@@ -169,10 +196,13 @@ def _cut_out_photos(
         if not seen:
             faceless.append(f"{samples.ids[row]}: no face found")
             continue
-        stack[len(kept)] = _cut_out([as_rgb(image)], points[None], template, size_px)[0][0].transpose(2, 0, 1)
+        placed[len(kept)] = template_to_image(template, points)
+        cut = _cut_out([as_rgb(image)], placed[len(kept)][None], size_px)[0][0]
+        stack[len(kept)] = cut.transpose(2, 0, 1)
         grey = grey and image.ndim == 2
         kept.append(row)
-    return torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)]), kept, unread + faceless
+    cuts = torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)])
+    return cuts, placed[: len(kept)], kept, unread + faceless
 
 
 def cut_side(size_px: int) -> int:
@@ -185,14 +215,11 @@ def _unit_to_cut(size_px: int) -> np.ndarray:
     return np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
 
 
-def _cut_out(
-    images: list[np.ndarray], points: np.ndarray, template: str, size_px: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _cut_out(images: list[np.ndarray], placed: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), and their one matrix (N, 2, 3)."""
     side, unit_to_cut = cut_side(size_px), _unit_to_cut(size_px)
     cuts = []
-    for image, face in zip(images, points, strict=True):
-        to_image = template_to_image(template, face)
+    for image, to_image in zip(images, placed, strict=True):
         cut, _ = warp(as_rgb(image), _after(unit_to_cut, inverted(to_image)), side)
         cuts.append(cut if image.ndim == 3 else cut[..., 0])
     return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1))
@@ -242,14 +269,19 @@ def batches(
     order = epoch_order(pictures, recipe.targets.balanced, recipe.seed, epoch)
     steps = steps_an_epoch(pictures, recipe)
     weights = _class_weights(pictures) if recipe.targets.weighted else None
+    if pictures.cues is not None and recipe.views.mixup > 0:
+        raise OptionError(
+            "expected views.mixup of 0 with cues, which belong to one face, got two faces in one"
+        )
     for step in range(skip, steps):
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size][rank::world]
         random = torch.Generator().manual_seed(seed_of(recipe.seed, epoch, step, rank))
+        cues = cue_views(pictures, rows, preprocess.size_px, recipe.views, random)
         crops = _views(pictures, rows, preprocess.size_px, recipe.views, random)
         targets = _learned(pictures, rows, recipe)
         if recipe.views.mixup > 0:
             crops, targets = _mixed(crops, targets, recipe.views.mixup, random)
-        extras = {name: values[rows] for name, values in pictures.extras.items()}
+        extras = {name: values[rows] for name, values in pictures.extras.items()} | cues
         yield Batch(network_input(crops, preprocess), targets, extras, weights)
 
 
@@ -261,9 +293,22 @@ def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
 
 def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
     """Jittered, partly degraded crops (B, 3, size, size) in 0..255."""
-    crops = jittered_crops(
-        pictures.images[rows],
-        pictures.matrices[rows],
+    crops = _moved(pictures.images[rows], pictures.matrices[rows], size, views, random)
+    if views.degraded > 0:
+        some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
+        crops = torch.where(some, degrade(crops, random), crops)
+    if views.erase > 0:
+        crops = erased(crops, views.erase, views.erase_least, views.erase_most, random)
+    return crops
+
+
+def _moved(
+    images: Tensor, matrices: Tensor, size: int, views: Views, random: torch.Generator | None
+) -> Tensor:
+    """Crops with the jitter of the views, which depends on the random state alone."""
+    return jittered_crops(
+        images,
+        matrices,
         size,
         random,
         rotate_rad=views.rotate_rad,
@@ -272,12 +317,34 @@ def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: to
         shear=views.shear,
         mirror=views.mirror,
     )
-    if views.degraded > 0:
-        some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
-        crops = torch.where(some, degrade(crops, random), crops)
-    if views.erase > 0:
-        crops = erased(crops, views.erase, views.erase_least, views.erase_most, random)
-    return crops
+
+
+def cue_views(
+    pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator | None
+) -> dict[str, Tensor]:
+    """The extra "au_cue" of some pictures, seen as their next views will be; nothing where there are no cues.
+
+    Args:
+        pictures, rows, size, views: as for the pictures' own views.
+        random: which is about to draw the views, and is left as it is; `None` for the plain aligned crops.
+
+    Returns:
+        float32 (B, size, size) in [0, 1]; NaN for a picture without a cue.
+    """
+    if pictures.cues is None:
+        return {}
+    twin = None
+    if random is not None:
+        twin = torch.Generator()
+        twin.set_state(random.get_state())
+    which = pictures.cues.rows[rows]
+    maps = pictures.cues.maps[which.clamp(min=0)]
+    moved = (
+        _moved(maps, pictures.cues.place.expand(len(rows), 2, 3), size, views, twin)[:, 0].clamp(0, 255) / 255
+    )
+    # A view may leave the whole cue outside: then there is none.
+    there = (which >= 0) & (moved.amax((1, 2)) > 0)
+    return {"au_cue": torch.where(there[:, None, None], moved, torch.nan)}
 
 
 def _learned(pictures: Pictures, rows: Tensor, recipe: Recipe) -> Tensor:

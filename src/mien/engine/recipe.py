@@ -129,6 +129,8 @@ class Recipe:
         start: "fresh"; "shipped" to start from the network that comes with mien (`mobile_expression`); or the
             folder of another run, or a .safetensors file, whose tensors are taken where their names fit.
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
+        rule: a training rule around the method's task, by its name in `mien.methods.rule`, or `None`.
+        rule_options: the rule's own options.
         source: paper and table that the figures are from.
         sources: field name -> where its value comes from; a field that is not named was set by us.
     """
@@ -152,6 +154,8 @@ class Recipe:
     patience: int | None = None
     start: str = "fresh"
     hold_statistics: bool = False
+    rule: str | None = None
+    rule_options: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -217,7 +221,7 @@ def _with(part: Any, path: list[str], text: str, whole: str) -> Any:
     if path[0] not in known:
         raise UnknownNameError("field of a recipe", path[0], known)
     value = getattr(part, path[0])
-    if path[0] == "options":
+    if path[0] in ("options", "rule_options"):
         changed: Any = {**value, ".".join(path[1:]): _literal(text)}
     elif dataclasses.is_dataclass(value):
         if len(path) == 1:

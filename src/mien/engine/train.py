@@ -37,6 +37,7 @@ from mien.engine.checkpoint import (
     part,
     save_checkpoint,
 )
+from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
@@ -45,6 +46,7 @@ from mien.engine.recipe import Recipe, recipe_from
 from mien.engine.selection import of_expressions, of_units, refuse_for_units
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import METHODS, Method, create, reset_head
+from mien.methods.rule import RULES
 from mien.methods.task import Batch, Task
 from mien.transforms.augment import jittered_crops
 from mien.types.media import Preprocess
@@ -61,6 +63,7 @@ def train(
     protocol: Protocol | None = None,
     dataset: Dataset | None = None,
     fold: int = 0,
+    points: str | Path | None = None,
     device: str = "auto",
     compiled: bool = False,
     check: bool = True,
@@ -74,6 +77,8 @@ def train(
         out: folder of the run.
         protocol, dataset: for a folder of the user's own; else the recipe names a protocol.
         fold: which fold is kept for the test, where the protocol has folds.
+        points: file of 68 points of each picture, for a rule that needs them (`mien.engine.cues.load_points`);
+            without it the mean face's are used.
         device: "auto", "cpu" or "cuda".
         compiled: run the network through `torch.compile`: faster after a minute, other rounding.
         check: hold the data to the protocol's frozen counts.
@@ -101,6 +106,8 @@ def train(
             )
             for split in (protocol.train, protocol.select)
         ]
+        if recipe.rule is not None and RULES[recipe.rule].needs == "au_cue":
+            parts[0] = with_cues(parts[0], protocol.labels, None if points is None else load_points(points))
         run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled=compiled, quiet=quiet)
         run.go()
     return Path(out)
@@ -195,7 +202,13 @@ class Run:
         network = network.to(self.group.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        if compiled and recipe.rule is not None:
+            raise OptionError(
+                f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers"
+            )
         self.task = self.method.task(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
+        if recipe.rule is not None:
+            self.task = RULES[recipe.rule].wrap(self.task, **recipe.rule_options)
         self.optim = optimiser(network, recipe.optim)
         rho = recipe.optim.sam_rho
         self.sam = Sam(self.trained, rho, recipe.optim.sam_adaptive) if rho > 0 else None
@@ -390,6 +403,7 @@ class Run:
             "data": {
                 self.protocol.train: self.pictures.sha256,
                 self.protocol.select: self.held_out.sha256,
+                **({} if self.pictures.cues is None else {"cues": self.pictures.cues.sha256}),
             },
             "pictures": {"train": len(self.pictures), "select": len(self.held_out)},
             "failures": list(self.pictures.failures[:100]),
@@ -426,8 +440,8 @@ class Run:
         mine = self.facts()
         for name in ("recipe", "labels", "data"):
             stored, own = facts[name], json.loads(json.dumps(mine[name]))
-            if name == "recipe":
-                stored = json.loads(json.dumps(recipe_from(stored).to_dict()))  # fields that came later
+            if name == "recipe":  # a field that is newer than the run has its default
+                stored = json.loads(json.dumps(recipe_from(stored).to_dict()))
                 stored, own = ({**value, "epochs": 0} for value in (stored, own))
             if stored != own:
                 changed = (

@@ -13,6 +13,7 @@ from statistics import mean, stdev
 
 from mien.engine.recipe import RECIPES
 from mien.methods.method import METHODS
+from mien.methods.rule import RULES
 from mien.recipes.measured import Measured, measured
 
 HEAD = """# Results
@@ -90,8 +91,9 @@ def _origins(results: Sequence[Measured]) -> str:
 def _reported() -> str:
     rows = [
         (f"`{name}`", result.dataset, result.metric, f"{result.value:g}", result.where)
-        for name in METHODS
-        for result in METHODS[name].reported
+        for entries in (METHODS, RULES)
+        for name in entries  # type: ignore[attr-defined]
+        for result in entries[name].reported  # type: ignore[index]
     ]
     return _table(("method", "data", "metric", "value", "where"), rows)
 

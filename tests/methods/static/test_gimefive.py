@@ -9,7 +9,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from mien.errors import WeightsError  # noqa: E402
-from mien.explain.grad_cam import grad_cam  # noqa: E402
+from mien.explain.cam import grad_cam  # noqa: E402
 from mien.methods.method import METHODS, create  # noqa: E402
 from mien.methods.static.gimefive import (  # noqa: E402
     BASELINE_HIDDEN,

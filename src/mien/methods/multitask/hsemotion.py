@@ -66,6 +66,9 @@ class HSEmotion(nn.Module):
         self.trunk = MobileFaceNet(size) if trunk == "mbf" else TRUNKS[trunk]()
         width = WIDTHS[trunk]
         self.head = nn.Linear(width, classes)
+        self.explain_layer = "trunk.last"
+        if trunk != "mbf":  # which does not average its last map
+            self.cam_layer = "trunk.last"
         self.affect = nn.Linear(width, 2) if mtl else None
 
     def features(self, x: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class MultiTaskCnn(nn.Module):
         attribute_weight: of each attribute's term beside the expression's 1; read by the tasks.
     """
 
-    explain_layer = "trunk.3.conv"
+    explain_layer, cam_layer = "trunk.3.conv", "trunk"
 
     def __init__(self, classes: int = len(LABELS), attribute_weight: float = 1.0) -> None:
         super().__init__()

@@ -172,6 +172,8 @@ class DDAMFN(nn.Module):
         size: S, a multiple of 16, from 32 on; the authors' weights are for 112.
     """
 
+    explain_layer = "trunk"
+
     def __init__(self, classes: int = len(LABELS), heads: int = 2, size: int = 112) -> None:
         super().__init__()
         if size < 2 * STRIDE or size % STRIDE:

@@ -9,7 +9,7 @@ transform mirrors test pictures at random). Residual, VGG-like and ResNet compar
 squeeze-and-excitation variant is left out, because the authors find that it does not help.
 
 Needs: float32 (B, 3, 64, 64), RGB, ImageNet mean and std. Gives: logits (B, 6): happy, surprise, sad,
-angry, disgust, fear. There is no neutral. `mien.explain.grad_cam` explains it at the fifth convolution.
+angry, disgust, fear. There is no neutral. `mien.explain.cam` explains it at the fifth convolution.
 """
 
 from __future__ import annotations

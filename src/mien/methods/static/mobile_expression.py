@@ -71,6 +71,8 @@ class SplitPReLU(nn.Module):
 class MobileExpression(nn.Module):
     """The network. `forward` gives logits (B, classes); `features` the pooled trunk (B, 1024)."""
 
+    explain_layer = cam_layer = "trunk"
+
     def __init__(self, classes: int = len(EXPRESSIONS), dropout: float = 0.2) -> None:
         super().__init__()
         units = [ConvUnit(3, STEM_CHANNELS, 3, 1, 1)]

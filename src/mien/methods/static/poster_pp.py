@@ -311,6 +311,7 @@ class PosterPP(nn.Module):
             [nn.Sequential(*halve), nn.Conv2d(128, width, 3, 2, 1), nn.Conv2d(256, width, 1)]
         )
         self.vit, self.head = Vit(width, depth), nn.Linear(width, classes)
+        self.explain_layer = f"vit.blocks.{depth - 1}.norm1"  # behind it, only the class token counts
         nn.init.trunc_normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
@@ -324,6 +325,13 @@ class PosterPP(nn.Module):
         for image, mark, fuse, embed in zip(self.image(x), marks, self.fusions, self.embeds, strict=True):
             parts.append(embed(fuse(image, mark)).flatten(2).transpose(1, 2))
         return torch.cat(parts, 1)
+
+    def explain_maps(self, output: Tensor) -> Tensor:
+        """The ViT's tokens at their places, the scales side by side: (B, 148, C) -> (B, 3 C, 7, 7)."""
+        if output.ndim != 3:
+            return output
+        scales = output[:, 1:].transpose(1, 2).unflatten(2, (len(SCALES), 7, 7))
+        return scales.movedim(2, 1).flatten(1, 2)
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) -> (B, C)."""

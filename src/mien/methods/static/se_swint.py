@@ -245,7 +245,14 @@ class SeSwinT(nn.Module):
         gated = (widths if se_position == "after_stages" else widths[-1:]) if se else []
         self.excitations = nn.ModuleList(SqueezeExcitation(width, se_ratio) for width in gated)
         self.norm, self.head = nn.LayerNorm(channels), nn.Linear(channels, classes)
+        self.explain_layer = self.cam_layer = "norm"
         self.apply(start_linear)
+
+    def explain_maps(self, output: Tensor) -> Tensor:
+        """What a layer gives, channels first: (B, h, h, C) -> (B, C, h, h); other shapes as they are."""
+        return (
+            output.permute(0, 3, 1, 2) if output.ndim == 4 and output.shape[1] == output.shape[2] else output
+        )
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled last map, gated where the options say so: (B, 3, size, size) -> (B, 8 dim)."""

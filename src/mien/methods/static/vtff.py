@@ -227,6 +227,12 @@ class VTFF(nn.Module):
         self.norm = nn.LayerNorm(WORD, eps=1e-6)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(WORD, classes)
+        self.explain_layer = f"encoder.{depth - 1}.norm1"  # behind it, only the class token counts
+
+    def explain_maps(self, output: Tensor) -> Tensor:
+        """Words at their places, without the class token: (B, 1 + h h, D) -> (B, D, h, h); maps as they are."""
+        side = math.ceil(self.size / STRIDE)
+        return output[:, 1:].transpose(1, 2).unflatten(2, (side, side)) if output.ndim == 3 else output
 
     def patterns(self, images: Tensor) -> Tensor:
         """What the second trunk sees: the map of patterns, thrice, normalised as the face is: (B, 3, S, S)."""

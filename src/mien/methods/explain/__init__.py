@@ -1,0 +1,1 @@
+"""Methods that teach networks to look where people do."""
