@@ -68,6 +68,11 @@ class ExpressionRunner:
         Args:
             crops: aligned RGB uint8 (N, S, S, 3).
         """
+        found = self.outputs(crops)
+        return found[0] if found else np.zeros((0, len(self.weights.labels)), np.float32)
+
+    def outputs(self, crops: np.ndarray) -> list[np.ndarray]:
+        """Every output of the file, logits first, for aligned RGB uint8 crops (N, S, S, 3); none for no crops."""
         size = self.preprocess.size_px
         if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
             raise ShapeError(
@@ -86,10 +91,10 @@ class ExpressionRunner:
                         ((crops[start : start + self.batch_size] - mean) / std).transpose(0, 3, 1, 2)
                     )
                 },
-            )[0]
+            )
             for start in range(0, len(crops), self.batch_size)
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     def probabilities(self, logits: np.ndarray) -> Scores:
         """Calibrated probabilities: the softmax of logits / temperature + bias, both from the contract."""

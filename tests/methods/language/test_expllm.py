@@ -258,11 +258,9 @@ def test_it_learns_two_faces_and_says_so_every_time(llama) -> None:
         for label in ("happy", "sad")
     }
     asked = [(told["happy" if row % 2 else "sad"], "emo_analysis") for row in range(4)]
+    network.llm.requires_grad_(True)  # a language model of random weights knows no words yet
     optimiser = torch.optim.AdamW(trained_tensors(network).values(), lr=1e-2)
-    network.train()
-    for module in network.modules():
-        if hasattr(module, "drop_path"):
-            module.drop_path = 0.0
+    network.eval()  # no dropout
     first = None
     for _ in range(150):
         optimiser.zero_grad()

