@@ -34,7 +34,7 @@ def drawn(count: int, tokens: int, wide: int, seed: int) -> Seen:
     random = np.random.default_rng(seed)
     truth = np.arange(count) % len(EXPRESSIONS)
     values = random.normal(0, 1, (count, tokens, wide))
-    values[np.arange(count), :, truth] += 6
+    values[np.arange(count), :, truth] += 20
     return Seen(np.arange(count), truth, values.astype(np.float16), truth, "data", "tower")
 
 
