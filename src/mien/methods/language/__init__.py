@@ -1,0 +1,1 @@
+"""Methods in which a language model says what a face shows, and why."""

@@ -1,0 +1,322 @@
+"""Exp-CoT engine: from labels and measured action units to a text that reasons from the units to the label.
+
+The engine of ExpLLM: Lan et al., IEEE Transactions on Multimedia 2025. Official code: starhiking/ExpLLM-TMM (the
+engine's prompts are not in it).
+The description has three parts: key observations (units with intensities), overall interpretation (how they go
+together), conclusion (the label). A record of theirs is {file_name, emo, au[24], description}; the text is
+written by GPT, told the units and the true label.
+
+Differs from the paper: the text is made of templates of ours, varied by a seed, so that it needs no service and says
+nothing that was not measured; with `ask`, a language model writes it instead, and what it writes is kept only if it
+states measured units alone and concludes with the true label. Any number of units.
+
+Needs: ids, labels, and `ActionUnits` in intensities (NaN where a unit could not be told), or none. Gives: `Record`s,
+and JSON lines of them. Needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mien.errors import DataError, InputError, LabelError, ShapeError, UnknownNameError
+from mien.labels.action_units import ACTION_UNITS, unit_label
+from mien.labels.expressions import canonical
+from mien.types.units import ActionUnits
+
+VISIBLE = 1.0
+"""Intensity from which a unit is an observation: FACS letter A, a trace."""
+
+MOST_OBSERVATIONS = 5
+"""So many units are named, the strongest first: more makes the text long and the rest are traces."""
+
+LEVELS = ("a trace", "slight", "marked", "strong", "extreme")
+"""Words for the intensities 1 to 5, which FACS calls A to E; ours, but for the trace."""
+
+PROTOTYPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "happy": (6, 12),
+        "surprise": (1, 2, 5, 26),
+        "sad": (1, 4, 15),
+        "angry": (4, 5, 7, 23),
+        "disgust": (9, 15, 16),
+        "fear": (1, 2, 4, 5, 7, 20, 26),
+        "contempt": (12, 14),
+    }
+)
+"""Units that are typical of an expression: EMFACS, Friesen and Ekman 1983, from memory. Neutral has none."""
+
+OBSERVED = ("The face shows {units}.", "Visible are {units}.", "Key observations: {units}.")
+NOTHING_OBSERVED = ("No action unit is clearly visible.", "The face shows no clear action unit.")
+FITTING = ("{units} {speak} for {label}.", "{units} {are} typical of the expression {label}.")
+UNFITTING = (
+    "Alone these units do not settle it; the whole face decides.",
+    "This is no textbook pattern; the whole face decides.",
+)
+AT_REST = ("The face is close to rest.", "Little moves in this face.")
+CONCLUSIONS = ("The expression is {label}.", "So the expression is {label}.", "Conclusion: {label}.")
+
+Ask = Callable[[Sequence[Mapping[str, str]]], str]
+"""Chat messages, each {"role": ..., "content": ...} -> the answer."""
+
+STATED = re.compile(r"\bAU\s?(\d{1,2})\b")
+DENIED = re.compile(r"\b(?:not|no|nor|neither|never|without|than)\b[\w\s-]{0,20}$|n't\b[\w\s-]{0,20}$")
+"""What stands before a word that is denied."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """The three parts of a chain of thought."""
+
+    observations: str
+    interpretation: str
+    conclusion: str
+
+    @property
+    def text(self) -> str:
+        """The parts as one paragraph."""
+        return f"{self.observations} {self.interpretation} {self.conclusion}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture's instruction data.
+
+    Attributes:
+        id: the picture.
+        emo: mien's name of its class.
+        au: FACS number -> intensity 0 to 5, `None` where it could not be told; empty where none was measured.
+        description: the chain of thought; `None` where no unit was measured, so that only the label can be asked.
+        writer: "template" or "language model"; `None` without description.
+    """
+
+    id: str
+    emo: str
+    au: Mapping[int, float | None]
+    description: Description | None
+    writer: str | None
+
+
+def stated_units(text: str) -> frozenset[int]:
+    """FACS numbers that a text states as "AU12"; other spellings of a unit do not count."""
+    return frozenset(int(number) for number in STATED.findall(text))
+
+
+def concluded_label(text: str) -> str | None:
+    """The expression, by mien's name, with which a text concludes.
+
+    Read from the last sentence that names one without denying it. `None` where no sentence does, or where that
+    sentence names two.
+    """
+    for sentence in reversed(re.split(r"[.!?\n]+", text.lower())):
+        named = set()
+        for word in re.finditer(r"[a-z]+", sentence):
+            with contextlib.suppress(UnknownNameError):
+                label = canonical(word.group())
+                if not DENIED.search(sentence[: word.start()]):
+                    named.add(label)
+        if named:
+            return named.pop() if len(named) == 1 else None
+    return None
+
+
+def records(
+    ids: Sequence[str],
+    labels: Sequence[str],
+    units: ActionUnits | None = None,
+    *,
+    seed: int = 0,
+    prototypes: Mapping[str, Sequence[int]] = PROTOTYPES,
+    ask: Ask | None = None,
+) -> list[Record]:
+    """Instruction data of N pictures. A picture's text depends on its id, its values and the seed alone.
+
+    Args:
+        ids: names of the pictures.
+        labels: their classes, in any known spelling.
+        units: intensities (N, K); `None` for labels alone.
+        seed: of the choice of templates.
+        prototypes: expression -> units that are typical of it.
+        ask: a language model that writes the descriptions; see `chat_model`.
+
+    Raises:
+        ShapeError: the three do not belong together.
+        LabelError: a label is not known, or the units are no intensities.
+    """
+    if len(ids) != len(labels) or (units is not None and len(units) != len(ids)):
+        raise ShapeError(
+            f"expected as many labels and rows of units as ids, got {len(ids)} ids, {len(labels)} labels"
+            + ("" if units is None else f", {len(units)} rows")
+        )
+    if units is not None and units.scale != "intensity":
+        raise LabelError(f"expected units as intensities from 0 to 5, got {units.scale!r}")
+    made = []
+    for row, (name, label) in enumerate(zip(ids, labels, strict=True)):
+        values = {} if units is None else dict(zip(units.units, units.values[row].tolist(), strict=True))
+        made.append(_record(str(name), canonical(label), values, seed, prototypes, ask))
+    return made
+
+
+def _record(
+    name: str,
+    label: str,
+    values: Mapping[int, float],
+    seed: int,
+    prototypes: Mapping[str, Sequence[int]],
+    ask: Ask | None,
+) -> Record:
+    told = {unit: None if math.isnan(value) else value for unit, value in values.items()}
+    if all(value is None for value in told.values()):
+        return Record(name, label, told, None, None)
+    strong = observed(told)
+    if ask is not None:
+        answered = _asked(ask, label, {unit: told[unit] for unit in strong})
+        if answered is not None:
+            return Record(name, label, told, answered, "language model")
+    random = np.random.default_rng(list(hashlib.sha256(f"{seed} {name}".encode()).digest()))
+    text = describe(label, {unit: told[unit] or 0.0 for unit in strong}, random, prototypes)
+    return Record(name, label, told, text, "template")
+
+
+def observed(values: Mapping[int, float | None], most: int = MOST_OBSERVATIONS) -> tuple[int, ...]:
+    """The visible units, strongest first, at most so many."""
+    seen = [(-value, unit) for unit, value in values.items() if value is not None and value >= VISIBLE]
+    return tuple(unit for _, unit in sorted(seen)[:most])
+
+
+def describe(
+    label: str,
+    strong: Mapping[int, float],
+    random: np.random.Generator,
+    prototypes: Mapping[str, Sequence[int]] = PROTOTYPES,
+) -> Description:
+    """Three parts from templates.
+
+    Args:
+        label: mien's name of the class.
+        strong: the observed units, strongest first -> intensity from `VISIBLE` to 5.
+        random: chooses the templates.
+        prototypes: expression -> units that are typical of it.
+    """
+
+    def one_of(templates: Sequence[str], **words: str) -> str:
+        return templates[int(random.integers(len(templates)))].format(**words)
+
+    named = [
+        f"{unit_label(unit)} ({ACTION_UNITS[unit]}, {LEVELS[min(5, round(value)) - 1]})"
+        for unit, value in strong.items()
+    ]
+    observations = one_of(OBSERVED, units=_and(named)) if named else one_of(NOTHING_OBSERVED)
+    fitting = [unit_label(unit) for unit in strong if unit in prototypes.get(label, ())]
+    if fitting:
+        one = len(fitting) == 1
+        interpretation = one_of(
+            FITTING,
+            units=_and(fitting),
+            speak="speaks" if one else "speak",
+            are="is" if one else "are",
+            label=label,
+        )
+    else:
+        interpretation = one_of(UNFITTING if named else AT_REST)
+    return Description(observations, interpretation, one_of(CONCLUSIONS, label=label))
+
+
+def _and(names: Sequence[str]) -> str:
+    """One: "a"; two: "a and b"; three: "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _asked(ask: Ask, label: str, strong: Mapping[int, float | None]) -> Description | None:
+    """A language model's description, or `None` where it is not fit to learn from."""
+    facts = ", ".join(
+        f"{unit_label(unit)} {ACTION_UNITS[unit]} {value:.1f}" for unit, value in strong.items()
+    )
+    answer = ask(
+        [
+            {
+                "role": "system",
+                "content": "You explain facial expressions from action units (FACS, intensity 1 to 5). Answer with a "
+                'JSON object of three short texts: "observations" (the given units and how strong they are, each '
+                'named as AU and number), "interpretation" (what they mean together) and "conclusion" (one sentence '
+                "that names the given expression and no other). Use no unit that is not given.",
+            },
+            {"role": "user", "content": f"Units: {facts or 'none visible'}. Expression: {label}."},
+        ]
+    )
+    try:
+        parts = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
+        made = Description(*(str(parts[name]).strip() for name in Description.__dataclass_fields__))
+    except (ValueError, KeyError, TypeError):
+        return None
+    honest = stated_units(made.text) <= set(strong) and all(asdict(made).values())
+    return made if honest and concluded_label(made.conclusion) == label else None
+
+
+def chat_model(base_url: str, model: str, key: str | None = None, timeout_s: float = 60.0) -> Ask:
+    """An `ask` through a service that speaks OpenAI's chat protocol, such as one of your own machine.
+
+    Args:
+        base_url: "http://127.0.0.1:8000/v1".
+        model: its name there.
+        key: sent as bearer token.
+        timeout_s: of one answer.
+
+    Raises (when it is asked):
+        InputError: the service does not answer, or not in that protocol.
+    """
+
+    def ask(messages: Sequence[Mapping[str, str]]) -> str:
+        body = json.dumps({"model": model, "messages": list(messages), "temperature": 0, "seed": 0})
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+        address = base_url.rstrip("/") + "/chat/completions"
+        request = urllib.request.Request(address, body.encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return str(json.load(answer)["choices"][0]["message"]["content"])
+        except (urllib.error.URLError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise InputError(
+                f"expected an answer in OpenAI's chat protocol from {address}, got: {error}"
+            ) from error
+
+    return ask
+
+
+def write_records(path: str | Path, made: Iterable[Record]) -> None:
+    """Write JSON lines, one a record; the file is there whole or not at all."""
+    path = Path(path)
+    half = path.with_name(path.name + ".tmp")
+    half.write_text("".join(json.dumps(asdict(record)) + "\n" for record in made))
+    half.replace(path)
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """What `write_records` wrote.
+
+    Raises:
+        DataError: a line is no such record.
+    """
+    made = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        try:
+            stored: dict[str, Any] = json.loads(line)
+            parts = stored.pop("description")
+            units = {int(unit): value for unit, value in stored.pop("au").items()}
+            made.append(Record(au=units, description=parts and Description(**parts), **stored))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"expected a record of the Exp-CoT engine in {path}, line {number}, got: {error}"
+            ) from error
+    return made
