@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,15 @@ def _in_model_words(explanation: Any, model: Any) -> dict[str, Any]:
     from mien.explain.language_model import describe
 
     words = describe(explanation, model)
-    return {"text": words.text, "language_model": words.to_dict()}
+    told = {
+        "source": words.source,
+        "reason": words.reason or None,
+        "claims": words.claims,
+        "struck": [{**asdict(one.claim), "reason": one.reason} for one in words.struck],
+        "hallucination_rate": len(words.struck) / words.claims if words.claims else None,
+        "sentences_left_out": words.left_out,
+    }
+    return {"text": words.text, "language_model": told}
 
 
 def _say(face: dict[str, Any]) -> None:
@@ -144,6 +153,11 @@ def _say(face: dict[str, Any]) -> None:
     print(f"{face['path']}" + (": no face" if face["face"] is None else f", face {face['face']}"))
     if face["face"] is not None:
         print(face["text"])
+        told = face.get("language_model")
+        if told:
+            print(f"(words by {told['source']}: {len(told['struck'])} of {told['claims']} claims struck)")
+            if told["reason"]:
+                print(f"({told['reason']})")
         for note in face["notes"]:
             print(f"({note})")
         print()

@@ -71,6 +71,8 @@ def _exporter_is_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
 def last_features(content: bytes) -> bytes:
     """The same network with one output, "features": what goes into its last linear layer, float32 (B, C).
 

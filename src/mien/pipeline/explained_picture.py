@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -130,7 +132,7 @@ def _bar(
     one: Observation,
     place: tuple[float, float],
     room: float,
-    font: ImageFont.FreeTypeFont,
+    font: Any,
 ) -> None:
     left, top = place
     ink = INK if one.seen else SOFT
