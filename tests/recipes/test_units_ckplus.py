@@ -125,14 +125,31 @@ def test_parts_hold_out_sequences_and_frames_of_the_same_people() -> None:
     assert set(sequence[parts.frames]) == set(sequence[parts.learned])
 
 
-def test_the_adversary_works_against_its_own_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leakage, "STEPS", 150)
+def test_a_fold_is_measured_with_and_without_the_adversary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leakage, "STEPS", 20)
     monkeypatch.setattr(leakage, "COMPONENTS", 10)
-    found = leakage.measure_fold(made_up(), 0, (0.0, 1e-6, 20.0))
-    assert found["input"]["sequences"].mean() > 0.8
-    assert found[0.0]["own_head"] is None
-    assert found[20.0]["own_head"].mean() < found[1e-6]["own_head"].mean() - 0.2
+    found = leakage.measure_fold(made_up(), 0, (0.0, 2.0))
+    assert found["input"]["sequences"].mean() > 0.8  # the person is in the features, as they were made
+    assert found[0.0]["own_head"] is None and 0 <= found[2.0]["own_head"].mean() <= 1
     assert found[0.0]["scores"].shape == found[0.0]["truth"].shape
+    assert not np.array_equal(found[0.0]["scores"], found[2.0]["scores"])
+
+
+def test_the_hidden_layer_goes_against_the_identity_head() -> None:
+    """Gradient with strength s: the units' minus s times that of the identity head."""
+    import torch
+
+    x, units, people = torch.randn(6, 4), torch.eye(6)[:, :2], torch.tensor([0, 1, 2, 0, 1, -1])
+
+    def gradient(strength: float) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = leakage.LightUnits(4, 2, 3, strength)
+        network.loss(x, units, people).backward()
+        return network.hidden.weight.grad
+
+    tiny, one, three = gradient(1e-12), gradient(1.0), gradient(3.0)
+    assert (one - tiny).abs().max() > 1e-5
+    torch.testing.assert_close(three - tiny, 3 * (one - tiny), rtol=1e-3, atol=1e-6)
 
 
 def test_components_are_of_the_rows_that_teach() -> None:

@@ -179,7 +179,8 @@ def measure_leakage(
     """
     folds = [measure_fold(pictures, fold, strengths) for fold in range(load_protocol(PROTOCOL).folds)]
     table = []
-    for key in ("input", *strengths):
+    keys: tuple[float | str, ...] = ("input", *strengths)
+    for key in keys:
         runs = [fold[key] for fold in folds]
         row: dict[str, Any] = {"strength": key, "chance": np.mean([1 / run["people"] for run in runs])}
         for name in ("frames", "sequences"):

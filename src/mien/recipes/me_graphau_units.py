@@ -50,14 +50,14 @@ STAGE2 = replace(
         "optim.lr": REPO + ": 1e-6 to 1e-5, which of them for which set is not known; the upper end here",
     },
 )
-SWIN = {"method": "me_graphau_swint_stage1"}
+SWIN = "me_graphau_swint_stage1"
 ALIKE = "as for BP4D; the authors give no figures for BP4D+"
 DEFAULT_WEIGHT = {**STAGE2.sources, "options": REPO + ": the default, 1e-3"}
 
 register(
     STAGE1,
     STAGE2,
-    replace(STAGE1, name="me_graphau_swint_bp4d_stage1", **SWIN),
+    replace(STAGE1, name="me_graphau_swint_bp4d_stage1", method=SWIN),
     replace(
         STAGE2,
         name="me_graphau_swint_bp4d",
@@ -73,7 +73,7 @@ register(
         options={"edge_weight": 1e-3},
         sources=DEFAULT_WEIGHT,
     ),
-    replace(STAGE1, name="me_graphau_swint_disfa_stage1", protocol="disfa_8", **SWIN),
+    replace(STAGE1, name="me_graphau_swint_disfa_stage1", protocol="disfa_8", method=SWIN),
     replace(
         STAGE2,
         name="me_graphau_swint_disfa",

@@ -53,7 +53,7 @@ class _Reversed(torch.autograd.Function):
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
     """The same values; on the way back the gradient times -strength."""
-    return _Reversed.apply(x, strength)
+    return _Reversed.apply(x, strength)  # type: ignore[no-untyped-call]
 
 
 def places(dim: int, side: int = SIDE) -> Tensor:

@@ -242,7 +242,8 @@ class MeGraphAuTask(UnitsTask):
             return loss
         edges, pairs = output["edges"].float().flatten(0, 1), pair_targets(truth).flatten()
         wrong = functional.cross_entropy(edges, pairs, ignore_index=-1, reduction="sum")
-        return loss + self.network.edge_weight * wrong / (pairs >= 0).sum().clamp(min=1)
+        weight: Any = self.network.edge_weight
+        return loss + weight * wrong / (pairs >= 0).sum().clamp(min=1)
 
     def logits(self, images: Tensor) -> Tensor:
         """Numbers (B, N) whose sigmoid is the answer, within 1e-6."""

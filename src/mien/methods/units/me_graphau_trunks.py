@@ -44,7 +44,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        channels = width
+        channels, self.stages = width, len(depths)
         for stage, depth in enumerate(depths):
             wide = width * 2**stage
             blocks = [
@@ -61,8 +61,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The last map's pixels, row by row."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(self.stages):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
         return x.flatten(2).transpose(1, 2)
 
 
