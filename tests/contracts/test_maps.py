@@ -27,11 +27,24 @@ AVERAGED = {
     "mobile_expression",
     "multitask_cnn",
     "multitask_cnn_multilabel",
+    "mobile_units",
     "se_swint",
     "se_swint_112",
 }
 """Networks that end in an average and one linear layer, as the classic class activation map needs."""
-LARGE = {"poster_pp", "vtff_base", "vtff_large", "se_swint", "hsemotion_b0", "hsemotion_mobilevit"}
+LARGE = {
+    "fmae_iat_b",
+    "fmae_iat_l",
+    "fmae_iat_s",
+    "me_graphau_r50",
+    "me_graphau_swint",
+    "poster_pp",
+    "vtff_base",
+    "vtff_large",
+    "se_swint",
+    "hsemotion_b0",
+    "hsemotion_mobilevit",
+}
 
 
 def test_the_eight_maps_are_there() -> None:

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from mien.engine.recipe import RECIPES  # noqa: E402
 from mien.methods.method import METHODS, Method, create  # noqa: E402
 from mien.methods.rule import RULES, Rule  # noqa: E402
-from mien.methods.task import Batch  # noqa: E402
+from mien.methods.task import Batch, UnitsTask  # noqa: E402
 
 CUTS_CROPS = {"fer2013_vgg"}
 """Networks that cut pictures into crops have no one map a picture for a rule that looks into layers."""
@@ -37,7 +37,7 @@ def test_a_recipe_uses_it(rule: Rule) -> None:
     [
         pytest.param(METHODS[name], id=name, marks=[pytest.mark.slow] if name in LARGE else [])
         for name in METHODS
-        if name not in CUTS_CROPS
+        if name not in CUTS_CROPS and not issubclass(METHODS[name].task, UnitsTask)
     ],
 )
 def test_it_wraps_any_task(rule: Rule, method: Method) -> None:

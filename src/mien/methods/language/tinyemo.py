@@ -107,6 +107,8 @@ class TinyEmo(nn.Module):
         loss: of `LOSSES`.
     """
 
+    explain_layer = "tower.trunk"
+
     def __init__(self, classes: int, out: int, dropout: float, loss: str) -> None:
         super().__init__()
         if loss not in LOSSES:

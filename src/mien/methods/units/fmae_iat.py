@@ -275,6 +275,7 @@ class FmaeIat(nn.Module):
                 f"got strength {strength:g} and {people} people"
             )
         self.strength, self.layers = strength, depth
+        self.explain_layer = f"encoder.blocks.{depth - 1}"
         self.encoder = Encoder(dim, depth, heads, drop_path)
         self.pooled_norm, self.head = nn.LayerNorm(dim, eps=1e-6), nn.Linear(dim, units)
         self.identity = nn.Linear(dim, people) if people else None
@@ -282,6 +283,11 @@ class FmaeIat(nn.Module):
             if head is not None:
                 nn.init.trunc_normal_(head.weight, std=2e-5)
                 nn.init.zeros_(head.bias)
+
+    def explain_maps(self, output: Tensor) -> Tensor:
+        """Patches at their places, without the class token: (B, 197, C) -> (B, C, 14, 14)."""
+        side = math.isqrt(PATCHES)
+        return output[:, 1:].transpose(1, 2).unflatten(2, (side, side))
 
     def features(self, x: Tensor) -> Tensor:
         """(B, 3, 224, 224) -> (B, C); the class token is not in it."""

@@ -168,6 +168,8 @@ class MeGraphAu(nn.Module):
         OptionError: another stage.
     """
 
+    explain_layer = "trunk"
+
     def __init__(
         self,
         trunk: ResNet | Swin,
@@ -193,6 +195,11 @@ class MeGraphAu(nn.Module):
         expect_faces(x, 3, SIZE)
         common = self.common(self.trunk(x))
         return torch.stack([block(common) for block in self.blocks], 1), common
+
+    def explain_maps(self, output: Tensor) -> Tensor:
+        """The trunk's tokens at their places: (B, 49, C) -> (B, C, 7, 7)."""
+        side = math.isqrt(output.shape[1])
+        return output.transpose(1, 2).unflatten(2, (side, side))
 
     def features(self, x: Tensor) -> Tensor:
         """Nodes after the graph: (B, 3, 224, 224) -> (B, N, C)."""
