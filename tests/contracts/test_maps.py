@@ -14,7 +14,6 @@ from mien.explain.maps import MAPS  # noqa: E402
 from mien.methods.method import METHODS, Method, create  # noqa: E402
 
 QUICK = {
-    "occlusion": {"patch": 24, "stride": 24},
     "rise": {"masks": 4, "cells": 3},
     "integrated_gradients": {"steps": 2},
 }
@@ -82,6 +81,8 @@ def images(method: Method) -> Tensor:
 @pytest.mark.parametrize("name", list(MAPS))
 def test_it_runs_and_repeats(name: str, method: Method, network: nn.Module, images: Tensor) -> None:
     task, options = method.task(network), QUICK.get(name, {})
+    if name == "occlusion":
+        options = {"patch": images.shape[2] // 2, "stride": images.shape[2] // 2}
     if name == "cam" and method.name not in AVERAGED:
         with pytest.raises(OptionError, match="has no `cam_layer`"):
             MAPS[name](task, images)
@@ -92,13 +93,13 @@ def test_it_runs_and_repeats(name: str, method: Method, network: nn.Module, imag
     assert first.min() >= 0
     assert first.max() <= 1
     assert torch.equal(first, MAPS[name](task, images, torch.tensor([1]), **options))
-    if name != "eigen_cam":  # which knows no class
-        others = [
-            MAPS[name](task, images, torch.tensor([other]), **options)
-            for other in range(len(method.labels))
-            if other != 1
-        ]
-        assert any(float(one.max()) > 0.1 for one in (first, *others))
-        assert any(not torch.equal(first, one) for one in others)
+    told = float(first.max()) > 0.1
+    for other in range(2, len(method.labels)):  # until a class has a map that says something, and another one
+        again = MAPS[name](task, images, torch.tensor([other]), **options)
+        told, differs = told or float(again.max()) > 0.1, not torch.equal(first, again)
+        if told and (differs or name == "eigen_cam"):  # which knows no class
+            break
+    else:
+        pytest.fail("no class has a map that differs from another's and says something")
     assert not any(module._forward_hooks for module in network.modules())
     assert not network.training
