@@ -120,7 +120,7 @@ class Encoder(nn.Module):
         x = self.patch(x).flatten(2).transpose(1, 2) + self.places
         if visible is not None:
             x = x.gather(1, visible[..., None].expand(-1, -1, x.shape[2]))
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], 1)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], 1)
         for block in self.blocks:
             x = block(x)
         return x
