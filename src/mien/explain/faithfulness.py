@@ -128,15 +128,18 @@ def curves(
     rank = order.argsort(1).unflatten(1, maps.shape[1:])[:, None]
     empty, pixels = without_content(images, baseline), maps[0].numel()
     with answering(task) as logits:
-        whole = in_batches(logits, images, batch_size)
-        chosen = explained_classes(classes, whole)[:, None]
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for step in range(steps + 1):
+        classes = explained_classes(classes, in_batches(logits, images, batch_size))
+
+        def probability(shown: Tensor) -> Tensor:
+            return in_batches(logits, shown, batch_size).softmax(1).gather(1, classes[:, None])[:, 0]
+
+        whole, nothing = probability(images), probability(empty)
+        gone, come = [whole], [nothing]
+        for step in range(1, steps):
             first = rank < round(pixels * step / steps)
-            for kind, (inside, outside) in zip(found, ((empty, images), (images, empty)), strict=True):
-                shown = torch.where(first, inside, outside)
-                kind.append(in_batches(logits, shown, batch_size).softmax(1).gather(1, chosen)[:, 0])
-    return torch.stack(found[0], 1), torch.stack(found[1], 1)
+            gone.append(probability(torch.where(first, empty, images)))
+            come.append(probability(torch.where(first, images, empty)))
+    return torch.stack([*gone, nothing], 1), torch.stack([*come, whole], 1)
 
 
 def area(curve: Tensor) -> Tensor:
