@@ -14,7 +14,8 @@ A map that is no better than these explains nothing by that figure.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from mien.errors import ShapeError
 from mien.explain.maps import (
     MAPS,
     Logits,
+    MapFunction,
     answering,
     explained_classes,
     in_batches,
@@ -123,20 +125,23 @@ def curves(
     if maps.shape != (len(images), *images.shape[2:]):
         raise ShapeError(f"expected maps {(len(images), *images.shape[2:])}, got {tuple(maps.shape)}")
     random = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(maps[0].numel(), generator=random)
+    shuffled = torch.randperm(maps[0].numel(), generator=random).to(maps.device)
     order = shuffled[maps.flatten(1)[:, shuffled].argsort(dim=1, descending=True, stable=True)]
     rank = order.argsort(1).unflatten(1, maps.shape[1:])[:, None]
     empty, pixels = without_content(images, baseline), maps[0].numel()
     with answering(task) as logits:
-        whole = in_batches(logits, images, batch_size)
-        chosen = explained_classes(classes, whole)[:, None]
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for step in range(steps + 1):
+        classes = explained_classes(classes, in_batches(logits, images, batch_size))
+
+        def probability(shown: Tensor) -> Tensor:
+            return in_batches(logits, shown, batch_size).softmax(1).gather(1, classes[:, None])[:, 0]
+
+        whole, nothing = probability(images), probability(empty)
+        gone, come = [whole], [nothing]
+        for step in range(1, steps):
             first = rank < round(pixels * step / steps)
-            for kind, (inside, outside) in zip(found, ((empty, images), (images, empty)), strict=True):
-                shown = torch.where(first, inside, outside)
-                kind.append(in_batches(logits, shown, batch_size).softmax(1).gather(1, chosen)[:, 0])
-    return torch.stack(found[0], 1), torch.stack(found[1], 1)
+            gone.append(probability(torch.where(first, empty, images)))
+            come.append(probability(torch.where(first, images, empty)))
+    return torch.stack([*gone, nothing], 1), torch.stack([*come, whole], 1)
 
 
 def area(curve: Tensor) -> Tensor:
@@ -178,7 +183,7 @@ def randomised(task: Task, images: Tensor, seed: int = 0) -> Task:
 def rank_correlations(first: Tensor, second: Tensor) -> np.ndarray:
     """Spearman's correlation of each pair of maps (B, H, W), ties shared: (B,), NaN where a map is flat."""
     found = []
-    for one, other in zip(first.flatten(1).numpy(), second.flatten(1).numpy(), strict=True):
+    for one, other in zip(first.flatten(1).cpu().numpy(), second.flatten(1).cpu().numpy(), strict=True):
         ranks = [average_ranks(values) - (len(values) + 1) / 2 for values in (one, other)]
         size = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
         found.append((ranks[0] * ranks[1]).sum() / size if size > 0 else np.nan)
@@ -226,27 +231,21 @@ def faithfulness(
     wanted = [name for name in MAPS if name != "cam" or hasattr(task.network, "cam_layer")]
     wanted = list(wanted if names is None else names)
     fresh = randomised(task, images[:64], seed)
-    makers: dict[str, Callable[..., Tensor]] = {name: MAPS[name] for name in wanted}
+    makers: dict[str, MapFunction] = {name: MAPS[name] for name in wanted}
     makers |= {"random": _noise(seed), "centre": _centre}
     rows = []
     for name, make in tqdm(makers.items(), "faithfulness", disable=quiet, unit="map", leave=False):
-        control, settings = name not in wanted, given.get(name, {})
-        maps = make(task, images, classes, **settings)
+        make = functools.partial(make, **given.get(name, {}))
+        maps = make(task, images, classes)
         gone, come = curves(task, images, maps, classes, steps, baseline, seed=seed)
-        other = None if control else make(fresh, images[some], classes[some], **settings)
-        moved = []
-        for down, right in SHIFTS:
-            after = make(task, shifted(images[some], down, right), classes[some], **settings)
-            moved.append(
-                rank_correlations(after[:, down:, right:], shifted(maps[some], down, right)[:, down:, right:])
-            )
+        other = make(fresh, images[some], classes[some]) if name in wanted else None
         rows.append(
             Faithfulness(
                 name=name,
                 deletion=float(area(gone).mean()),
                 insertion=float(area(come).mean()),
                 randomised=float("nan") if other is None else _mean(rank_correlations(maps[some], other)),
-                stability=_mean(np.concatenate(moved)),
+                stability=_stability(make, task, images[some], maps[some], classes[some]),
                 flat=float((maps.amax((1, 2)) == maps.amin((1, 2))).float().mean()),
             )
         )
@@ -257,17 +256,26 @@ def faithfulness(
     return FaithfulnessTable(tuple(rows), facts)
 
 
+def _stability(make: MapFunction, task: Task, images: Tensor, maps: Tensor, classes: Tensor) -> float:
+    """Mean rank correlation of the moved pictures' maps with the moved maps, where both have the picture."""
+    found = []
+    for down, right in SHIFTS:
+        after = make(task, shifted(images, down, right), classes)[:, down:, right:]
+        found.append(rank_correlations(after, shifted(maps, down, right)[:, down:, right:]))
+    return _mean(np.concatenate(found))
+
+
 def _mean(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _noise(seed: int) -> Callable[..., Tensor]:
+def _noise(seed: int) -> MapFunction:
     """Smooth noise, another for each picture; the same picture, moved, has another."""
     random = torch.Generator().manual_seed(seed)
 
     def make(_task: object, images: Tensor, _classes: object) -> Tensor:
-        grids = torch.rand(len(images), 1, 7, 7, generator=random)
+        grids = torch.rand(len(images), 1, 7, 7, generator=random).to(images.device)
         large = functional.interpolate(grids, tuple(images.shape[2:]), mode="bilinear", align_corners=False)
         return stretched(large[:, 0], images.shape[-2:])
 
@@ -276,6 +284,6 @@ def _noise(seed: int) -> Callable[..., Tensor]:
 
 def _centre(_task: object, images: Tensor, _classes: object) -> Tensor:
     """A Gaussian in the middle, its deviation a quarter of the side; the same for all pictures."""
-    y, x = (torch.linspace(-1, 1, side) for side in images.shape[2:])
+    y, x = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
     bump = torch.exp(-2 * (y[:, None] ** 2 + x**2))
     return stretched(bump.expand(len(images), -1, -1), images.shape[-2:])

@@ -3,7 +3,7 @@
 Each map is a function `name(task, images, classes=None, **options) -> maps`, registered in `MAPS` under its own name:
 
     task: a `Task`, or, for `occlusion` and `rise`, any function from images to logits, as `onnx_logits` gives.
-    images: float32 (B, C, H, W), normalised as the method's contract says.
+    images: float32 (B, C, H, W), normalised as the method's contract says, on the network's device.
     classes: int (B,), the class that each map explains; the most probable one where it is left out.
     maps: float32 (B, H, W) in [0, 1], each stretched to its own range; all zero where nothing speaks for the class.
 """
@@ -74,7 +74,7 @@ def onnx_logits(runner: ExpressionRunner) -> Logits:
     """
 
     def logits(images: Tensor) -> Tensor:
-        (found,) = runner.session.run(None, {runner.input_name: images.contiguous().numpy()})
+        (found,) = runner.session.run(None, {runner.input_name: images.contiguous().cpu().numpy()})
         return torch.from_numpy(found)
 
     return logits

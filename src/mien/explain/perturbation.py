@@ -11,6 +11,8 @@ probability, which hardly moves where a network is sure: what little is left the
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -63,8 +65,8 @@ def occlusion(
         )
     # The last square of a row ends at the border, so that each pixel is covered.
     starts = [sorted({*range(0, side - patch + 1, stride), side - patch}) for side in (height, width)]
-    masks = torch.ones(len(starts[0]) * len(starts[1]), 1, height, width)
-    for mask, top, left in zip(masks, *_pairs(*starts), strict=True):
+    masks = torch.ones(len(starts[0]) * len(starts[1]), 1, height, width, device=images.device)
+    for mask, (top, left) in zip(masks, itertools.product(*starts), strict=True):
         mask[:, top : top + patch, left : left + patch] = 0
     scores, whole = _asked(task, images, classes, masks, baseline, batch_size, quiet, "occlusion")
     covered = (1 - masks[:, 0]).flatten(1)  # (M, H W)
@@ -105,7 +107,8 @@ def rise(
         raise OptionError(
             f"expected masks and cells of at least 1 and kept between 0 and 1, got {masks}, {cells}, {kept}"
         )
-    drawn = soft_masks(masks, cells, kept, images.shape[-2:], torch.Generator().manual_seed(seed))
+    random = torch.Generator().manual_seed(seed)
+    drawn = soft_masks(masks, cells, kept, images.shape[-2:], random).to(images.device)
     scores, _ = _asked(task, images, classes, drawn, baseline, batch_size, quiet, "rise")
     weighed = scores @ drawn[:, 0].flatten(1) / drawn[:, 0].flatten(1).sum(0).clamp(min=1e-6)
     weighed = weighed.unflatten(1, images.shape[-2:])
@@ -140,11 +143,6 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, classes[:, None])[:, 0] - others.logsumexp(1)
 
 
-def _pairs(rows: list[int], columns: list[int]) -> tuple[list[int], list[int]]:
-    """Each row with each column, in two lists."""
-    return [row for row in rows for _ in columns], columns * len(rows)
-
-
 def _asked(
     task: Task | Logits,
     images: Tensor,
@@ -157,13 +155,13 @@ def _asked(
 ) -> tuple[Tensor, Tensor]:
     """The class's log-odds (B, M) of each picture behind each of M masks, and of the whole picture (B,)."""
     empty = without_content(images, baseline)
-    scores = torch.empty(len(images), len(masks))
+    scores = torch.empty(len(images), len(masks), device=images.device)
     with answering(task) as logits, tqdm(total=len(images), desc=name, disable=quiet, leave=False) as bar:
         answers = in_batches(logits, images, batch_size)
         chosen = explained_classes(classes, answers)
         for row, image in enumerate(images):
             covered = (image * part + empty[row] * (1 - part) for part in masks.split(batch_size))
-            found = torch.cat([torch.as_tensor(logits(part)).float() for part in covered])
+            found = torch.cat([torch.as_tensor(logits(part)).float() for part in covered]).to(images.device)
             scores[row] = log_odds(found, chosen[row].expand(len(found)))
             bar.update()
     return scores, log_odds(answers, chosen)

@@ -24,9 +24,9 @@ from mien.datasets.protocol import load_protocol
 from mien.engine.checkpoint import load_checkpoint, load_network
 from mien.engine.cues import load_points, with_cues
 from mien.engine.pictures import Pictures, cue_views, network_input, prepare
-from mien.engine.recipe import RECIPES, Recipe, override
+from mien.engine.recipe import RECIPES, Recipe, Views, override
 from mien.engine.train import options_of, predict, preprocess_of, train
-from mien.errors import OptionError
+from mien.errors import DataError, OptionError
 from mien.explain.maps import MAPS
 from mien.losses.cue_alignment import attention_of, cosines
 from mien.methods.layers import as_maps, evaluating, layer_of, outputs
@@ -50,15 +50,19 @@ def cue_agreement(
 
     Returns:
         "map" (its name), "cam_cos", "attention_cos" (mean over the layers), "pictures".
+
+    Raises:
+        DataError: the pictures have no cues.
     """
     name = "cam" if hasattr(task.network, "cam_layer") else "grad_cam"
+    if pictures.cues is None:
+        raise DataError("expected pictures with cues, got none. Add them with `mien.engine.cues.with_cues`")
     found: list[list[Tensor]] = [[], []]
-    assert pictures.cues is not None
     rows = torch.nonzero((pictures.cues.rows >= 0) & (pictures.truth >= 0))[:, 0]
     for some in rows.split(64):
         plain = jittered_crops(pictures.images[some], pictures.matrices[some], preprocess.size_px, None)
         images = network_input(plain, preprocess)
-        cues = cue_views(pictures, some, preprocess.size_px, RECIPES["folder"].views, None)["au_cue"]
+        cues = cue_views(pictures, some, preprocess.size_px, Views(), None)["au_cue"]
         maps = MAPS[name](task, images, pictures.truth[some])
         found[0].append(cosines(maps, cues))
         with torch.no_grad(), evaluating(task.network):

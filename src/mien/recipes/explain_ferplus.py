@@ -114,15 +114,26 @@ def faces_of(samples: Samples, rows: Sequence[int], preprocess: Preprocess) -> T
 
 
 def measure_faithfulness(
-    model: Model, samples: Samples, count: int, seed: int, compared: int, rise_masks: int
+    model: Model, samples: Samples, count: int, seed: int, compared: int
 ) -> tuple[dict[str, Any], str]:
-    """The table of the maps, for JSON and for people."""
+    """The table of the maps, for JSON and for people; maps and curves are rough, for the time it takes."""
     rows = chosen_rows(samples, count, seed)
     images = faces_of(samples, rows, model.preprocess)
-    options = {"rise": {"masks": rise_masks, "seed": seed}, "integrated_gradients": {"steps": 8}}
-    table = faithfulness(model.task, images, options=options, compared=compared, seed=seed, quiet=False)
+    options = {
+        "rise": {"masks": 64, "seed": seed},
+        "integrated_gradients": {"steps": 8},
+        "occlusion": squares(model.preprocess),
+    }
+    table = faithfulness(
+        model.task, images, options=options, steps=8, compared=compared, seed=seed, quiet=False
+    )
     facts = {"model": model.name, **_facts(samples, rows)}
     return {**facts, **table.to_dict()}, table.to_markdown()
+
+
+def squares(preprocess: Preprocess) -> dict[str, int]:
+    """Options of `occlusion` that ask 25 times a face: squares of a quarter of the side."""
+    return {"patch": preprocess.size_px // 4, "stride": preprocess.size_px * 3 // 16}
 
 
 def measure_likeness(
@@ -137,12 +148,16 @@ def measure_likeness(
     truth = [samples.labels[samples.target[row]] for row in rows]
     networks = {}
     for model in models:
+        options = squares(model.preprocess) if name == "occlusion" else {}
         images = faces_of(samples, rows, model.preprocess)
         classes = torch.tensor([model.labels.index(label) for label in truth])
         with answering(model.task) as logits:
             best = in_batches(logits, images, 64).argmax(1)
         heats = torch.cat(
-            [MAPS[name](model.task, *part) for part in zip(images.split(64), classes.split(64), strict=True)]
+            [
+                MAPS[name](model.task, *part, **options)
+                for part in zip(images.split(64), classes.split(64), strict=True)
+            ]
         )
         predicted = None if model.random else [model.labels[k] for k in best.tolist()]
         networks[model.name] = human_likeness.class_maps(heats.numpy(), truth, predicted)
@@ -177,9 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True)
     parser.add_argument("--pictures", type=int)
-    parser.add_argument("--compared", type=int, default=24, help="pictures for the two correlations")
-    parser.add_argument("--rise-masks", type=int, default=128)
-    parser.add_argument("--map", default="grad_cam", help="for likeness")
+    parser.add_argument("--compared", type=int, default=12, help="pictures for the two correlations")
+    parser.add_argument("--map", default="occlusion", help="for likeness")
     parser.add_argument("--seed", type=int, default=20261121)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
@@ -188,9 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     models = [load_model(text) for text in options.model]
     if options.question == "faithfulness":
         count = options.pictures or 100
-        found, text = measure_faithfulness(
-            models[0], samples, count, options.seed, options.compared, options.rise_masks
-        )
+        found, text = measure_faithfulness(models[0], samples, count, options.seed, options.compared)
         target = options.out
     else:
         count = options.pictures or 300

@@ -71,7 +71,10 @@ class SplitPReLU(nn.Module):
 class MobileExpression(nn.Module):
     """The network. `forward` gives logits (B, classes); `features` the pooled trunk (B, 1024)."""
 
-    explain_layer = cam_layer = "trunk"
+    explain_layer, cam_layer = (
+        "trunk.22",
+        "trunk",
+    )  # the last map of an eighth, and of a sixteenth, of the side
 
     def __init__(self, classes: int = len(EXPRESSIONS), dropout: float = 0.2) -> None:
         super().__init__()
