@@ -25,6 +25,7 @@ from mien.errors import CheckpointError, DataError, OptionError, WeightsError
 from mien.methods.method import create
 from mien.methods.runner import ExpressionRunner, UnitsRunner
 from mien.methods.task import Batch, UnitsTask, binary_cross_entropy
+from mien.transforms.align import template_to_image
 from mien.weights.store import load_weights, read_contract
 
 LABELS = ("AU1", "AU12", "AU25")
@@ -220,5 +221,5 @@ def test_photographs_are_cut_out_one_by_one(limit: int, monkeypatch: pytest.Monk
     assert found.failures == ("photo 2 is damaged", "photo 3: no face found")
     assert found.extras["identity"].tolist() == [0, 1, 1] and found.task == "action_units"
     assert torch.equal(found.extras["action_units"], torch.eye(3)[torch.tensor([0, 1, 1])])
-    alone, _ = module._cut_out([photographs(5).read(4)], points[None], "mien_face_v1", 32)
+    alone, _ = module._cut_out([photographs(5).read(4)], template_to_image("mien_face_v1", points)[None], 32)
     assert np.array_equal(found.images[2].permute(1, 2, 0).numpy(), alone[0])

@@ -40,6 +40,9 @@ NAMES = [
     "yaw_rad",
     "pitch_rad",
     "roll_rad",
+    "valence",
+    "arousal",
+    "affect",
     "error",
 ]
 FORMATS = [".csv", ".jsonl", ".ndjson", ".parquet"]
