@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.labels.action_units import ACTION_UNITS
-from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, stated_units
 
 
 def yes(unit, intensity=None, side=None):
@@ -121,3 +121,8 @@ def test_a_model_that_stutters_is_read_in_good_time(text):
     claims_in(text)
     label_in(text)
     assert time.process_time() - start < 10
+
+
+def test_units_that_are_stated_are_those_said_to_be_there():
+    assert stated_units("AU1, AU 12 (lip corner puller) and AU25, no AU4.") == {1, 12, 25}
+    assert stated_units("SAU7 and a smile") == set()

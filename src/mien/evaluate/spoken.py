@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from mien.labels.claims import label_in, stated_units
 from mien.labels.expressions import EXPRESSIONS
-from mien.methods.language.exp_cot import VISIBLE, concluded_label, observed, stated_units
+from mien.methods.language.exp_cot import VISIBLE, observed
 from mien.metrics.bootstrap import bootstrap_mean
 from mien.types.units import ActionUnits
 
 
 def label_figures(
-    said: Sequence[str], truth: np.ndarray, read: Callable[[str], str | None] = concluded_label
+    said: Sequence[str], truth: np.ndarray, read: Callable[[str], str | None] = label_in
 ) -> dict[str, Any]:
     """Accuracy of the labels that texts conclude with; a text without one is wrong, and counted in `no_label`.
 

@@ -106,6 +106,11 @@ def claims_in(text: str) -> list[Claim]:
     return claims
 
 
+def stated_units(text: str) -> frozenset[int]:
+    """FACS numbers of the units that a text says are there."""
+    return frozenset(claim.unit for claim in claims_in(text) if claim.present)
+
+
 def label_in(text: str, labels: tuple[str, ...] = EXPRESSIONS) -> str | None:
     """The expression that a text concludes with, in mien's names; `None` where there is none or it leaves two open.
 

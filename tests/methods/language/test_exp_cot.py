@@ -1,23 +1,19 @@
 from __future__ import annotations
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.errors import DataError, InputError, LabelError, ShapeError
+from mien.errors import DataError, LabelError, ShapeError
+from mien.labels.claims import label_in, stated_units
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.language.exp_cot import (
-    PROTOTYPES,
-    chat_model,
-    concluded_label,
     observed,
     read_records,
     records,
-    stated_units,
+    typical_units,
     write_records,
 )
 from mien.types.units import ActionUnits
@@ -29,39 +25,16 @@ UNITS = ActionUnits(
 
 def drawn(count: int, seed: int = 0) -> tuple[list[str], list[str], ActionUnits]:
     random = np.random.default_rng(seed)
-    numbers = tuple(sorted({unit for units in PROTOTYPES.values() for unit in units}))
+    numbers = tuple(sorted({unit for label in EXPRESSIONS for unit in typical_units(label)}))
     values = random.uniform(0, 5, (count, len(numbers))) * (random.random((count, len(numbers))) < 0.3)
     labels = [EXPRESSIONS[index % 8] for index in range(count)]
     ids = [f"p{index}" for index in range(count)]
     return ids, labels, ActionUnits(numbers, values.astype(np.float32), "intensity", "drawn")
 
 
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ("AU12 is marked. AU6 and AU12 speak for happy. The expression is happy.", "happy"),
-        ("Cheeks raised. In conclusion, the face shows happiness.", "happy"),
-        ("AU4 speaks for anger. Yet the brows are raised too. So the expression is fear.", "fear"),
-        ("The face is close to rest. The expression is Neutral", "neutral"),
-        ("Conclusion: SURPRISE!", "surprise"),
-        ("The expression is sad, not angry.", "sad"),
-        ("It is disgust rather than anger.", "disgust"),
-        ("The face looks afraid.\nThe mouth is open.", "fear"),
-        ("Nothing speaks for joy. One-sided AU14: contempt.", "contempt"),
-        ("This isn't sadness. The person is angry.", "angry"),
-        ("The face is either sad or angry.", None),
-        ("AU12 is marked and the lips part.", None),
-        ("The face is not happy.", None),
-        ("", None),
-    ],
-)
-def test_the_label_is_read_from_the_conclusion(text: str, label: str | None) -> None:
-    assert concluded_label(text) == label
-
-
-def test_units_are_read_as_they_are_written() -> None:
-    assert stated_units("AU1, AU 12 (lip corner puller) and AU25.") == {1, 12, 25}
-    assert stated_units("action unit 12, au4, SAU7, lip corner puller") == set()
+def test_typical_units_are_those_of_the_evidence() -> None:
+    assert typical_units("happy") == {6, 12, 25} and typical_units("neutral") == frozenset()
+    assert {1, 2, 5, 26} <= typical_units("surprise")
 
 
 def test_every_text_states_visible_units_alone_and_concludes_with_its_label() -> None:
@@ -71,8 +44,8 @@ def test_every_text_states_visible_units_alone_and_concludes_with_its_label() ->
         visible = {unit for unit, value in zip(units.units, units.values[row], strict=True) if value >= 1}
         assert stated_units(record.description.text) == set(observed(record.au)) <= visible
         assert len(visible) < 6 or len(observed(record.au)) == 5
-        assert concluded_label(record.description.text) == record.emo == labels[row]
-        assert concluded_label(record.description.conclusion) == record.emo
+        assert label_in(record.description.text) == record.emo == labels[row]
+        assert label_in(record.description.conclusion) == record.emo
 
 
 def test_the_strongest_units_come_first_with_their_names_and_degrees() -> None:
@@ -145,43 +118,13 @@ def told(observations: str, conclusion: str) -> str:
 def test_a_language_models_text_is_kept_only_if_it_is_true(answer: str, writer: str) -> None:
     asked = []
 
-    def ask(messages) -> str:
+    def ask(messages, schema) -> str:
         asked.append(messages)
+        assert set(schema["required"]) == {"observations", "interpretation", "conclusion"}
         return answer
 
     record = records(["a", "b", "c"], ["happy", "neutral", "sad"], UNITS, ask=ask)[0]
     assert record.writer == writer
-    assert record.description is not None and concluded_label(record.description.text) == "happy"
+    assert record.description is not None and label_in(record.description.text) == "happy"
     assert "AU12" in asked[0][1]["content"] and "AU4" not in asked[0][1]["content"]
     assert len(asked) == 2  # nothing was measured of the third
-
-
-class Service(BaseHTTPRequestHandler):
-    """Answers as a chat service does, or with an empty object for the model "mute"."""
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        content = f"{self.path} {self.headers['Authorization']} {body['messages'][0]['content']}"
-        answer = {} if body["model"] == "mute" else {"choices": [{"message": {"content": content}}]}
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-    def log_message(self, *args) -> None:
-        pass
-
-
-def test_a_chat_service_is_asked_in_openais_protocol() -> None:
-    server = HTTPServer(("127.0.0.1", 0), Service)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}/v1/"
-    try:
-        ask = chat_model(base, "any", key="k")
-        assert ask([{"role": "user", "content": "hi"}]) == "/v1/chat/completions Bearer k hi"
-        with pytest.raises(InputError, match="expected an answer"):
-            chat_model(base, "mute")([{"role": "user", "content": "hi"}])
-    finally:
-        server.shutdown()
-        server.server_close()
-    with pytest.raises(InputError, match="expected an answer"):
-        ask([{"role": "user", "content": "hi"}])

@@ -16,23 +16,20 @@ and JSON lines of them. Needs no torch.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from mien.errors import DataError, InputError, LabelError, ShapeError, UnknownNameError
+from mien.errors import DataError, LabelError, ShapeError
 from mien.labels.action_units import ACTION_UNITS, unit_label
+from mien.labels.claims import label_in, stated_units
+from mien.labels.evidence import evidence_table
 from mien.labels.expressions import canonical
 from mien.types.units import ActionUnits
 
@@ -42,21 +39,11 @@ VISIBLE = 1.0
 MOST_OBSERVATIONS = 5
 """So many units are named, the strongest first: more makes the text long and the rest are traces."""
 
-LEVELS = ("a trace", "slight", "marked", "strong", "extreme")
-"""Words for the intensities 1 to 5, which FACS calls A to E; ours, but for the trace."""
+LEVELS = ("a trace", "slight", "marked", "severe", "maximal")
+"""Words for the intensities 1 to 5, FACS letters A to E."""
 
-PROTOTYPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {
-        "happy": (6, 12),
-        "surprise": (1, 2, 5, 26),
-        "sad": (1, 4, 15),
-        "angry": (4, 5, 7, 23),
-        "disgust": (9, 15, 16),
-        "fear": (1, 2, 4, 5, 7, 20, 26),
-        "contempt": (12, 14),
-    }
-)
-"""Units that are typical of an expression: EMFACS, Friesen and Ekman 1983, from memory. Neutral has none."""
+TYPICAL = 0.5
+"""Weight in the evidence table from which a unit is said to speak for an expression."""
 
 OBSERVED = ("The face shows {units}.", "Visible are {units}.", "Key observations: {units}.")
 NOTHING_OBSERVED = ("No action unit is clearly visible.", "The face shows no clear action unit.")
@@ -68,12 +55,8 @@ UNFITTING = (
 AT_REST = ("The face is close to rest.", "Little moves in this face.")
 CONCLUSIONS = ("The expression is {label}.", "So the expression is {label}.", "Conclusion: {label}.")
 
-Ask = Callable[[Sequence[Mapping[str, str]]], str]
-"""Chat messages, each {"role": ..., "content": ...} -> the answer."""
-
-STATED = re.compile(r"\bAU\s?(\d{1,2})\b")
-DENIED = re.compile(r"\b(?:not|no|nor|neither|never|without|than)\b[\w\s-]{0,20}$|n't\b[\w\s-]{0,20}$")
-"""What stands before a word that is denied."""
+Ask = Callable[[Sequence[Mapping[str, str]], Mapping[str, Any]], str]
+"""Chat messages, each {"role": ..., "content": ...}, and a JSON schema -> the answer, as `LanguageModel.answer` gives."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +71,15 @@ class Description:
     def text(self) -> str:
         """The parts as one paragraph."""
         return f"{self.observations} {self.interpretation} {self.conclusion}"
+
+
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in Description.__dataclass_fields__},
+    "required": list(Description.__dataclass_fields__),
+    "additionalProperties": False,
+}
+"""Of a language model's answer."""
 
 
 @dataclass(frozen=True)
@@ -109,36 +101,12 @@ class Record:
     writer: str | None
 
 
-def stated_units(text: str) -> frozenset[int]:
-    """FACS numbers that a text states as "AU12"; other spellings of a unit do not count."""
-    return frozenset(int(number) for number in STATED.findall(text))
-
-
-def concluded_label(text: str) -> str | None:
-    """The expression, by mien's name, with which a text concludes.
-
-    Read from the last sentence that names one without denying it. `None` where no sentence does, or where that
-    sentence names two.
-    """
-    for sentence in reversed(re.split(r"[.!?\n]+", text.lower())):
-        named = set()
-        for word in re.finditer(r"[a-z]+", sentence):
-            with contextlib.suppress(UnknownNameError):
-                label = canonical(word.group())
-                if not DENIED.search(sentence[: word.start()]):
-                    named.add(label)
-        if named:
-            return named.pop() if len(named) == 1 else None
-    return None
-
-
 def records(
     ids: Sequence[str],
     labels: Sequence[str],
     units: ActionUnits | None = None,
     *,
     seed: int = 0,
-    prototypes: Mapping[str, Sequence[int]] = PROTOTYPES,
     ask: Ask | None = None,
 ) -> list[Record]:
     """Instruction data of N pictures. A picture's text depends on its id, its values and the seed alone.
@@ -148,8 +116,7 @@ def records(
         labels: their classes, in any known spelling.
         units: intensities (N, K); `None` for labels alone.
         seed: of the choice of templates.
-        prototypes: expression -> units that are typical of it.
-        ask: a language model that writes the descriptions; see `chat_model`.
+        ask: a language model that writes the descriptions, such as `mien.explain.endpoint.LanguageModel(...).answer`.
 
     Raises:
         ShapeError: the three do not belong together.
@@ -165,7 +132,7 @@ def records(
     made = []
     for row, (name, label) in enumerate(zip(ids, labels, strict=True)):
         values = {} if units is None else dict(zip(units.units, units.values[row].tolist(), strict=True))
-        made.append(_record(str(name), canonical(label), values, seed, prototypes, ask))
+        made.append(_record(str(name), canonical(label), values, seed, ask))
     return made
 
 
@@ -174,7 +141,6 @@ def _record(
     label: str,
     values: Mapping[int, float],
     seed: int,
-    prototypes: Mapping[str, Sequence[int]],
     ask: Ask | None,
 ) -> Record:
     told = {unit: None if math.isnan(value) else value for unit, value in values.items()}
@@ -186,7 +152,7 @@ def _record(
         if answered is not None:
             return Record(name, label, told, answered, "language model")
     random = np.random.default_rng(list(hashlib.sha256(f"{seed} {name}".encode()).digest()))
-    text = describe(label, {unit: told[unit] or 0.0 for unit in strong}, random, prototypes)
+    text = describe(label, {unit: told[unit] or 0.0 for unit in strong}, random)
     return Record(name, label, told, text, "template")
 
 
@@ -196,11 +162,17 @@ def observed(values: Mapping[int, float | None], most: int = MOST_OBSERVATIONS) 
     return tuple(unit for _, unit in sorted(seen)[:most])
 
 
+def typical_units(label: str) -> frozenset[int]:
+    """The units that speak for an expression, by the evidence table; none for neutral."""
+    table = evidence_table()
+    weights = table.speaks_for[table.expressions.index(label)]
+    return frozenset(unit for unit, weight in zip(table.units, weights, strict=True) if weight >= TYPICAL)
+
+
 def describe(
     label: str,
     strong: Mapping[int, float],
     random: np.random.Generator,
-    prototypes: Mapping[str, Sequence[int]] = PROTOTYPES,
 ) -> Description:
     """Three parts from templates.
 
@@ -208,7 +180,6 @@ def describe(
         label: mien's name of the class.
         strong: the observed units, strongest first -> intensity from `VISIBLE` to 5.
         random: chooses the templates.
-        prototypes: expression -> units that are typical of it.
     """
 
     def one_of(templates: Sequence[str], **words: str) -> str:
@@ -219,7 +190,7 @@ def describe(
         for unit, value in strong.items()
     ]
     observations = one_of(OBSERVED, units=_and(named)) if named else one_of(NOTHING_OBSERVED)
-    fitting = [unit_label(unit) for unit in strong if unit in prototypes.get(label, ())]
+    fitting = [unit_label(unit) for unit in strong if unit in typical_units(label)]
     if fitting:
         one = len(fitting) == 1
         interpretation = one_of(
@@ -254,7 +225,8 @@ def _asked(ask: Ask, label: str, strong: Mapping[int, float | None]) -> Descript
                 "that names the given expression and no other). Use no unit that is not given.",
             },
             {"role": "user", "content": f"Units: {facts or 'none visible'}. Expression: {label}."},
-        ]
+        ],
+        SCHEMA,
     )
     try:
         parts = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
@@ -262,36 +234,7 @@ def _asked(ask: Ask, label: str, strong: Mapping[int, float | None]) -> Descript
     except (ValueError, KeyError, TypeError):
         return None
     honest = stated_units(made.text) <= set(strong) and all(asdict(made).values())
-    return made if honest and concluded_label(made.conclusion) == label else None
-
-
-def chat_model(base_url: str, model: str, key: str | None = None, timeout_s: float = 60.0) -> Ask:
-    """An `ask` through a service that speaks OpenAI's chat protocol, such as one of your own machine.
-
-    Args:
-        base_url: "http://127.0.0.1:8000/v1".
-        model: its name there.
-        key: sent as bearer token.
-        timeout_s: of one answer.
-
-    Raises (when it is asked):
-        InputError: the service does not answer, or not in that protocol.
-    """
-
-    def ask(messages: Sequence[Mapping[str, str]]) -> str:
-        body = json.dumps({"model": model, "messages": list(messages), "temperature": 0, "seed": 0})
-        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
-        address = base_url.rstrip("/") + "/chat/completions"
-        request = urllib.request.Request(address, body.encode(), headers)
-        try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-                return str(json.load(answer)["choices"][0]["message"]["content"])
-        except (urllib.error.URLError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise InputError(
-                f"expected an answer in OpenAI's chat protocol from {address}, got: {error}"
-            ) from error
-
-    return ask
+    return made if honest and label_in(made.conclusion) == label else None
 
 
 def write_records(path: str | Path, made: Iterable[Record]) -> None:

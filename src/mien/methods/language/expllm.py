@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import OptionError, ShapeError
+from mien.labels.claims import label_in
 from mien.methods.authors import load_strictly
 from mien.methods.language.causal_lm import Words, add_lora
-from mien.methods.language.exp_cot import Record, concluded_label
+from mien.methods.language.exp_cot import Record
 from mien.nn.checks import expect_faces
 
 MARK = -1
@@ -305,7 +306,7 @@ class ExpLLM(nn.Module):
         words: Words,
         task: str,
         faces: Tensor,
-        read: Callable[[str], str | None] = concluded_label,
+        read: Callable[[str], str | None] = label_in,
         most: int = 160,
     ) -> list[tuple[str, str | None]]:
         """Answers as texts, with the expression that each concludes with, `None` where it names none."""

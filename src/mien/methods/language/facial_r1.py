@@ -24,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 
 from mien.errors import ShapeError
-from mien.methods.language.exp_cot import stated_units
+from mien.labels.claims import stated_units
 
 FEA_20K: Mapping[str, int] = MappingProxyType({"train": 17_737, "test": 1_688})
 """Samples of the authors' set (repository)."""
