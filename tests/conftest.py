@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -13,6 +18,7 @@ import pytest
 from PIL import Image
 
 from mien.demo import PICTURES
+from mien.explain.endpoint import LanguageModel
 from mien.faces.yunet import YuNet
 from mien.methods.runner import ExpressionRunner
 from mien.pipeline.analyzer import Analyzer
@@ -145,3 +151,56 @@ def portrait_file(tmp_path: Path, portrait: np.ndarray) -> Path:
     path = tmp_path / "portrait.png"
     Image.fromarray(portrait).save(path)
     return path
+
+
+class LanguageServer:
+    """An endpoint of our own: it answers with what a test puts there, and keeps what it was sent."""
+
+    def __init__(self):
+        self.requests, self.headers = [], []
+        self.status, self.body, self.kind, self.wait_s, self.refuses_schema = (
+            200,
+            b"",
+            "application/json",
+            0.0,
+            False,
+        )
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.reply(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http.daemon_threads = True
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        self.model = LanguageModel(f"http://127.0.0.1:{self.http.server_port}/v1", timeout_s=5)
+
+    def says(self, content, reason="stop"):
+        self.body = json.dumps(
+            {"choices": [{"message": {"content": content}, "finish_reason": reason}]}
+        ).encode()
+
+    def reply(self, handler):
+        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        self.requests.append(request)
+        self.headers.append(dict(handler.headers))
+        time.sleep(self.wait_s)
+        refused = self.refuses_schema and "response_format" in request
+        handler.send_response(400 if refused else self.status)
+        handler.send_header("Content-Type", self.kind)
+        handler.send_header("Location", "http://example.org/")
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the client may have given up
+            handler.wfile.write(b'{"error": "no response_format here"}' if refused else self.body)
+
+
+@pytest.fixture
+def language_server():
+    server = LanguageServer()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()

