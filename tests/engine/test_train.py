@@ -212,6 +212,21 @@ def test_balanced_order_draws_classes_equally(make_run: MakeRun) -> None:
     assert sorted(epoch_order(pictures, False, 0, 0).tolist()) == list(range(33))
 
 
+def test_mixup_mixes_further_labels_too(make_run: MakeRun) -> None:
+    """Targets tell the share and the partner; quantities follow them, and classes that differ leave none."""
+    run = make_run(settings=["views.mixup=0.4"])
+    truth = run.pictures.truth
+    affect = torch.stack([truth.float(), torch.full((len(truth),), torch.nan)], 1)
+    extras = {"valence_arousal": affect, "gender": truth.clone()}
+    batch = next(iter(batches(replace(run.pictures, extras=extras), run.recipe, run.preprocess, 0)))
+    labels = torch.arange(3).float()
+    torch.testing.assert_close(batch.extras["valence_arousal"][:, 0], batch.targets @ labels)
+    assert batch.extras["valence_arousal"][:, 1].isnan().all()
+    pure = batch.targets.amax(1) > 1 - 1e-6
+    assert pure.any() and not pure.all()
+    assert torch.equal(batch.extras["gender"], torch.where(pure, batch.targets.argmax(1), -1))
+
+
 def test_smoothing_and_hard_targets(make_run: MakeRun) -> None:
     run = make_run(settings=["targets.smoothing=0.3"])
     batch = next(iter(batches(run.pictures, run.recipe, run.preprocess, 0)))

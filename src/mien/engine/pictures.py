@@ -279,9 +279,9 @@ def batches(
         cues = cue_views(pictures, rows, preprocess.size_px, recipe.views, random)
         crops = _views(pictures, rows, preprocess.size_px, recipe.views, random)
         targets = _learned(pictures, rows, recipe)
-        if recipe.views.mixup > 0:
-            crops, targets = _mixed(crops, targets, recipe.views.mixup, random)
         extras = {name: values[rows] for name, values in pictures.extras.items()} | cues
+        if recipe.views.mixup > 0:
+            crops, targets, extras = _mixed(crops, targets, extras, recipe.views.mixup, random)
         yield Batch(network_input(crops, preprocess), targets, extras, weights)
 
 
@@ -360,12 +360,23 @@ def _learned(pictures: Pictures, rows: Tensor, recipe: Recipe) -> Tensor:
     return targets * (1 - spread) + spread / targets.shape[1] if spread else targets
 
 
-def _mixed(crops: Tensor, targets: Tensor, alpha: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mixup: each face with another of the batch, one share a batch."""
+def _mixed(
+    crops: Tensor, targets: Tensor, extras: Mapping[str, Tensor], alpha: float, random: torch.Generator
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Mixup: each face with another of the batch, one share a batch.
+
+    Further labels that are quantities are mixed too (NaN stays); of classes, two that differ leave none (-1).
+    """
     seed = int(torch.randint(2**31, (1,), generator=random))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     other = torch.randperm(len(crops), generator=random)
-    return share * crops + (1 - share) * crops[other], share * targets + (1 - share) * targets[other]
+
+    def mix(values: Tensor) -> Tensor:
+        if values.is_floating_point():
+            return share * values + (1 - share) * values[other]
+        return torch.where(values == values[other], values, -1)
+
+    return mix(crops), mix(targets), {name: mix(values) for name, values in extras.items()}
 
 
 def _class_weights(pictures: Pictures) -> Tensor:
