@@ -214,7 +214,8 @@ def _interpretation(
         yield phrases.say("interpretation", "not_measured")
     else:
         if "nothing_seen" in flags:
-            yield phrases.say("interpretation", "nothing_seen")
+            partly = "partly_measured" in flags
+            yield phrases.say("interpretation", "nothing_seen_partly" if partly else "nothing_seen")
         elif not math.isnan(apart):
             yield from _combined(label, seen, evidence, phrases)
         blind = [evidence.names[column] for column in np.flatnonzero(np.isnan(evidence.scores[0]))]

@@ -39,7 +39,7 @@ VISIBLE = 1.0
 MOST_OBSERVATIONS = 5
 """So many units are named, the strongest first: more makes the text long and the rest are traces."""
 
-LEVELS = ("a trace", "slight", "marked", "severe", "maximal")
+LEVELS = ("a trace", "slight", "marked", "extreme", "maximal")
 """Words for the intensities 1 to 5, FACS letters A to E."""
 
 TYPICAL = 0.5
