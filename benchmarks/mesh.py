@@ -131,11 +131,7 @@ def mirror(root: Path, reader: FaceMesh, quick: bool) -> dict[str, Any]:
 
 def meshes_of_crops(images: np.ndarray, reader: FaceMesh, detector: Any) -> Mesh:
     """One mesh of the face that each of equally large crops, RGB (N, S, S, 3), is about."""
-    points, _ = landmarks_of_crops(images, detector)
-    found = [reader.read(image, five[None]) for image, five in zip(images, points, strict=True)]
-    arrays = ("points_xyz_px", "presence", "blendshapes", "pose_ypr_rad", "position_xyz_cm")
-    joined = (np.concatenate([getattr(mesh, name) for mesh in found]) for name in arrays)
-    return Mesh(*joined, tuple(mesh.reasons[0] for mesh in found))
+    return reader.read_each(images, landmarks_of_crops(images, detector)[0])
 
 
 def units(root: Path, reader: FaceMesh, quick: bool) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol, people_of_split
-from mien.errors import DataError
 from mien.recipes import identity_leakage as leakage
 from mien.recipes import units_ckplus as units
 from mien.recipes.units_ckplus import UnitFeatures
+from mien.types.units import ActionUnits
 
 LABELS = ("AU1", "AU12")
 
@@ -85,7 +85,9 @@ def test_table_learned_features_and_both_come_out_of_one_run(
     pictures = made_up()
     scores = np.where(pictures.truth[:, 1:] == 1, 4.0, 1.0)
     scores[0] = np.nan
-    figures, facts = units.measure_systems(pictures, pictures.values[:, :1], (scores, (12,)))
+    figures, facts = units.measure_systems(
+        pictures, pictures.values[:, :1], ActionUnits((12,), scores, "intensity", "test")
+    )
     assert list(figures) == ["table", "learned", "features", "both"]
     assert (
         figures["table"]["per_unit"]["AU12"]["f1"] == 1 and figures["table"]["per_unit"]["AU1"]["known"] == 0
@@ -95,21 +97,6 @@ def test_table_learned_features_and_both_come_out_of_one_run(
     stored = json.loads((tmp_path / "out" / "units.json").read_text())
     assert stored["systems"]["learned"] == figures["learned"] and "| AU12 | 4" in page
     assert not list((tmp_path / "out").glob("*.part"))
-
-
-def test_further_features_are_put_in_order_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "more.npz"
-    np.savez(path, ids=["b", "a"], values=[[1.0], [2.0]], units=["AU12"])
-    values, found = units.load_further(path, ("a", "b", "c"))
-    np.testing.assert_array_equal(values, [[2.0], [1.0], [np.nan]])
-    assert found == (12,)
-    with pytest.raises(DataError, match="expected pictures such as 'x'"):
-        units.load_further(path, ("x",))
-    np.savez(path, ids=["b"], values=[[1.0, 2.0]], units=["AU12"])
-    with pytest.raises(DataError, match="expected values"):
-        units.load_further(path, ("b",))
-    with pytest.raises(DataError, match="expected an npz file"):
-        units.load_further(tmp_path / "none.npz", ("b",))
 
 
 def test_parts_hold_out_sequences_and_frames_of_the_same_people() -> None:

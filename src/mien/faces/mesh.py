@@ -17,16 +17,19 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from mien.errors import MissingExtraError, OptionError, ShapeError, WeightsError
+from mien.faces.crops import as_rgb
 from mien.faces.mesh_geometry import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, HeadModel, read_head_model
 from mien.transforms.align import fit_similarity, inverted
-from mien.types.mesh import BLENDSHAPES, MESH_POINTS, Mesh
+from mien.types.mesh import BLENDSHAPES, MESH_POINTS, Mesh, joined
 from mien.weights.fetch import fetched_bytes
 
 CROP_PX = 256
@@ -124,6 +127,20 @@ class FaceMesh:
             reasons[row] = f"turned away (yaw {pose[row, 0]:.2f} rad, limit {limit:g} rad)"
             points[row] = blendshapes[row] = pose[row] = position[row] = np.nan
         return Mesh(points, presence, blendshapes, pose, position, tuple(reasons))
+
+    def read_each(
+        self, images: Sequence[np.ndarray], landmarks_xy_px: np.ndarray, quiet: bool = True
+    ) -> Mesh:
+        """The mesh of one face of each of N pictures.
+
+        Args:
+            images: RGB uint8 (H, W, 3) or grey (H, W).
+            landmarks_xy_px: (N, 5, 2), the five points of the face in each picture.
+            quiet: no progress bar.
+        """
+        pairs = zip(images, landmarks_xy_px, strict=True)
+        shown = tqdm(pairs, "reading meshes", len(images), disable=quiet, unit="face", leave=False)
+        return joined([self.read(as_rgb(image), five[None]) for image, five in shown])
 
     def _face(self, image: np.ndarray, five: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, str]:
         """Points, presence, blendshapes of one face; NaN and a reason where they cannot be told."""

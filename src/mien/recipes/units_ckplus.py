@@ -1,15 +1,16 @@
 """Action units of CK+ from the network that ships: a light linear head, measured by person. Nothing is stored but figures.
 
-    python -m mien.recipes.units_ckplus --data DIR --out DIR [--features FILE.npz] [--table FILE.npz]
+    python -m mien.recipes.units_ckplus --data DIR --out DIR [--mesh]
 
 DIR of the data is that of the set `ckplus48`. The head is logistic, on the 1,024 pooled features that go into the last
 layer of the shipped expression network; one row a sequence, the mean over its last three frames (`--frames last` for
 the last alone). Ten folds by person, as `ckplus48_au` deals them out. Ridge and the threshold of each unit are chosen
 on the training people of a fold, by three inner folds by person; F1 and AUROC are of all ten test folds pooled.
 
-`--features` gives further features of each picture, such as blendshapes (arrays `ids` (N,) and `values` (N, D)), and
-`--table` scores of units that need no learning (`ids`, `units` (K,) and `values` (N, K)); NaN where not told. Then
-"table", "learned", "features" and "both" (a head on all of them) come out of one run. Writes `units.json`, `units.md`.
+`--mesh` reads the face mesh of each picture too (`pip install 'mien[mesh]'`, `mien weights fetch face_landmarker`). Then
+"table" (units by the explicit table, nothing learned but the threshold), "learned", "features" (a head on the 52
+blendshapes) and "both" (a head on the network's features, the blendshapes and the table's intensities) come out of one run,
+on the same folds. NaN where no mesh could be read. Writes `units.json`, `units.md`.
 
 CK+ is for research: the weights that are learned here are thrown away.
 """
@@ -36,10 +37,14 @@ from mien.engine.linear import best_thresholds, fit_units
 from mien.errors import DataError
 from mien.evaluate.model import crops_of
 from mien.evaluate.units import mean_of_defined, measure_units, units_to_markdown
+from mien.faces.crops import crop_detector, landmarks_of_pictures
+from mien.faces.mesh import FaceMesh
+from mien.faces.mesh_units import units_from_mesh
 from mien.labels.action_units import unit_numbers
 from mien.methods.onnx import last_features
 from mien.methods.runner import ExpressionRunner
 from mien.metrics.multilabel import known_f1_scores
+from mien.types.units import ActionUnits
 from mien.weights.store import load_weights, open_session
 
 PROTOCOL = "ckplus48_au"
@@ -112,25 +117,20 @@ def of_sequences(rows: Sequence[Sequence[int]], values: np.ndarray, frames: str 
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def load_further(path: Path, ids: tuple[str, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Values (N, D) of a file in the order of the pictures, NaN for a picture it lacks, and its `units` if any.
+def read_mesh(root: str | Path) -> tuple[np.ndarray, ActionUnits]:
+    """Blendshapes (N, 52) and the table's action units of all pictures of `ckplus48`, in the order of `read_features`.
 
     Raises:
-        DataError: it is no npz file with `ids` and `values`, or has none of the pictures.
+        MissingExtraError, WeightsError: the mesh cannot be read on this machine; the message says what to do.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            names, values = [str(name) for name in stored["ids"]], np.asarray(stored["values"], float)
-            units = unit_numbers(stored["units"].tolist()) if "units" in stored.files else ()
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"expected an npz file with arrays ids and values, got {path} ({error})") from error
-    if values.ndim != 2 or len(values) != len(names) or (units and len(units) != values.shape[1]):
-        raise DataError(f"expected values ({len(names)}, D) in {path}, a column a unit, got {values.shape}")
-    place = {name: row for row, name in enumerate(names)}
-    if not place.keys() & set(ids):
-        raise DataError(f"expected pictures such as {ids[0]!r} in {path}, got {names[:1]}")
-    missing = np.full(values.shape[1], np.nan)
-    return np.stack([values[place[name]] if name in place else missing for name in ids]), units
+    reader = FaceMesh(threads=1)
+    samples = DATASETS["ckplus48"].samples(root, PROTOCOL, "all", check=False)
+    images, _, failures = samples.readable()
+    if failures:
+        raise DataError(f"expected to read every picture, got {len(failures)} failures: {failures[0]}")
+    points, _ = landmarks_of_pictures(images, samples.framing, crop_detector())
+    mesh = reader.read_each(images, points, quiet=False)
+    return mesh.blendshapes, units_from_mesh(mesh)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +195,7 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
 def measure_systems(
     pictures: UnitFeatures,
     features: np.ndarray | None = None,
-    table: tuple[np.ndarray, tuple[int, ...]] | None = None,
+    table: ActionUnits | None = None,
     frames: str = "mean",
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Figures of each system, and what they belong to.
@@ -203,7 +203,7 @@ def measure_systems(
     Args:
         pictures: of `read_features`.
         features: (N, D) further features, in the order of the pictures.
-        table: scores (N, K') and the units of its columns.
+        table: units that need no learning.
         frames: see `of_sequences`.
 
     Returns:
@@ -218,7 +218,7 @@ def measure_systems(
     if features is not None:
         parts["features"] = of_sequences(rows, features, frames)
     if table is not None:
-        parts["table"] = of_sequences(rows, table[0], frames)
+        parts["table"] = of_sequences(rows, table.values, frames)
     systems: dict[str, Pooled] = {
         name: across_folds(protocol, people, truth, values)
         for name, values in parts.items()
@@ -231,8 +231,8 @@ def measure_systems(
         wanted = unit_numbers(pictures.labels)
         scores = np.full(truth.shape, np.nan)
         for column, unit in enumerate(wanted):
-            if unit in table[1]:
-                scores[:, column] = parts["table"][:, table[1].index(unit)]
+            if unit in table.units:
+                scores[:, column] = parts["table"][:, table.units.index(unit)]
         figures["table"] = _figures(
             thresholded(protocol, people, truth, scores), truth, pictures.labels, people
         )
@@ -282,15 +282,11 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--features", type=Path)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument("--mesh", action="store_true")
     parser.add_argument("--frames", choices=("mean", "last"), default="mean")
     options = parser.parse_args()
     pictures = read_features(options.data)
-    features = load_further(options.features, pictures.ids)[0] if options.features else None
-    table = load_further(options.table, pictures.ids) if options.table else None
-    if table is not None and not table[1]:
-        raise DataError(f"expected an array units in {options.table}, got none")
+    features, table = read_mesh(options.data) if options.mesh else (None, None)
     print(write(*measure_systems(pictures, features, table, options.frames), options.out))
 
 

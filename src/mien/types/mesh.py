@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,3 +79,10 @@ class Mesh:
     def told(self) -> np.ndarray:
         """Boolean (N,): the face could be read."""
         return np.array([not reason for reason in self.reasons], bool)
+
+
+def joined(parts: Sequence[Mesh]) -> Mesh:
+    """The faces of several meshes, at least one, one after another."""
+    arrays = ("points_xyz_px", "presence", "blendshapes", "pose_ypr_rad", "position_xyz_cm")
+    stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in arrays)
+    return Mesh(*stacked, tuple(reason for part in parts for reason in part.reasons))
