@@ -14,10 +14,11 @@ Needs: `ai-edge-litert` (extra `mesh`) and the fetched file (`mien weights fetch
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +130,7 @@ class FaceMesh:
         return Mesh(points, presence, blendshapes, pose, position, tuple(reasons))
 
     def read_each(
-        self, images: Sequence[np.ndarray], landmarks_xy_px: np.ndarray, quiet: bool = True
+        self, images: Sequence[np.ndarray] | np.ndarray, landmarks_xy_px: np.ndarray, quiet: bool = True
     ) -> Mesh:
         """The mesh of one face of each of N pictures.
 
@@ -169,6 +170,19 @@ class FaceMesh:
         return points.reshape(MESH_POINTS, 3).astype(float), float(1 / (1 + np.exp(-presence.item())))
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the line that LiteRT writes about its delegate, past Python, to the process's error stream."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 class _Network:
     """One TFLite network on LiteRT, made once."""
 
@@ -177,8 +191,9 @@ class _Network:
             from ai_edge_litert.interpreter import Interpreter
         except ModuleNotFoundError:
             raise MissingExtraError("the mesh needs ai-edge-litert: pip install 'mien[mesh]'") from None
-        self.interpreter: Any = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
-        self.interpreter.allocate_tensors()
+        with _quiet():
+            self.interpreter: Any = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
+            self.interpreter.allocate_tensors()
         self.input = self.interpreter.get_input_details()[0]["index"]
         self.outputs = [output["index"] for output in self.interpreter.get_output_details()]
 

@@ -173,7 +173,7 @@ def write_units(root: str | Path, path: str | Path) -> None:
         found |= {"units": np.array(units.units), split: units.values.astype(np.float16)}
         print(f"{split}: {len(images)} pictures, {int((~mesh.told).sum())} without mesh")
     half = path.with_name(f"{path.stem}.tmp.npz")
-    np.savez_compressed(half, **found)
+    np.savez_compressed(half, **found)  # type: ignore[arg-type]
     half.replace(path)
 
 

@@ -84,5 +84,5 @@ class Mesh:
 def joined(parts: Sequence[Mesh]) -> Mesh:
     """The faces of several meshes, at least one, one after another."""
     arrays = ("points_xyz_px", "presence", "blendshapes", "pose_ypr_rad", "position_xyz_cm")
-    stacked = (np.concatenate([getattr(part, name) for part in parts]) for name in arrays)
-    return Mesh(*stacked, tuple(reason for part in parts for reason in part.reasons))
+    stacked = {name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    return Mesh(**stacked, reasons=tuple(reason for part in parts for reason in part.reasons))

@@ -117,7 +117,7 @@ def load_llm(path: str | Path) -> tuple[nn.Module, Words]:
     folder = str(path.parent if path.is_file() else path)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **where)
-        llm = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **where)
+        llm: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **where)
     except ImportError as error:  # gguf and accelerate are asked for by transformers when they are needed
         raise MissingExtraError(f"{error}: pip install 'mien[language]'") from error
     except (OSError, ValueError) as error:
