@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.engine.recipe import RECIPES
+from mien.engine.recipe import RECIPES, recipe_from
 from mien.errors import CheckpointError
 
 FILE = Path(__file__).with_name("measured.json")
@@ -139,8 +139,13 @@ def result_of(run: Path, root: Path) -> Measured:
 
 
 def changes_of(recipe: dict[str, Any]) -> tuple[str, ...]:
-    """In what a stored recipe differs from the registered one, as `--set` takes it; the seed apart."""
-    stored, own = (_flat(one) for one in (recipe, json.loads(json.dumps(RECIPES[recipe["name"]].to_dict()))))
+    """In what a stored recipe differs from the registered one, as `--set` takes it; the seed apart.
+
+    A field that came to be after the run has its default.
+    """
+    stored, own = (
+        _flat(json.loads(json.dumps(one.to_dict()))) for one in (recipe_from(recipe), RECIPES[recipe["name"]])
+    )
     names = sorted({*stored, *own} - {"seed", "source"})
     return tuple(
         f"{name}={stored.get(name)}"
@@ -161,7 +166,6 @@ def counts_of(recipe: dict[str, Any], classes: int) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mien.engine.recipe import recipe_from
     from mien.engine.train import options_of, preprocess_of
     from mien.methods.method import METHODS, create
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from statistics import mean, stdev
 
+from mien.datasets.protocol import load_protocol
 from mien.engine.recipe import RECIPES
 from mien.methods.method import METHODS
 from mien.methods.rule import RULES
@@ -40,8 +41,8 @@ def _measured() -> str:
     if not results:
         return "Nothing yet."
     head = (
-        "recipe", "changes", "protocol", "split", "metric", "value", "95 %", "without duplicates", "UAR", "seed",
-        "epoch", "hours", "parameters", "MACs", "ms a face",
+        "recipe", "changes", "protocol", "split", "metric", "value", "95 %", "reported by the authors",
+        "without duplicates", "UAR", "seed", "epoch", "hours", "parameters", "MACs", "ms a face",
     )  # fmt: skip
     several = [
         _over_seeds(list(group)) for _, group in groupby(results, lambda one: (one.recipe, one.changes))
@@ -54,11 +55,23 @@ def _measured() -> str:
 def _row(result: Measured) -> tuple[str, ...]:
     return (
         f"`{result.recipe}`", _changes(result), RECIPES[result.recipe].protocol, result.split, result.metric,
-        f"**{100 * result.value:.2f}**", f"{100 * result.low:.2f} to {100 * result.high:.2f}",
+        f"**{100 * result.value:.2f}**", f"{100 * result.low:.2f} to {100 * result.high:.2f}", _beside(result),
         "-" if result.without_duplicates is None else f"{100 * result.without_duplicates:.2f}",
         f"{100 * result.uar:.2f}", str(result.seed), f"{result.epoch} of {result.epochs}", f"{result.hours:.2f}",
         f"{result.parameters / 1e6:.2f} M", f"{result.macs / 1e9:.3f} G", f"{result.face_ms:.1f}",
     )  # fmt: skip
+
+
+def _beside(result: Measured) -> str:
+    """What authors report of the same method, data set and metric, under whatever protocol."""
+    recipe = RECIPES[result.recipe]
+    dataset = load_protocol(recipe.protocol).dataset
+    values = [
+        f"{one.value:g}"
+        for one in METHODS[recipe.method].reported
+        if one.dataset == dataset and one.metric == result.metric
+    ]
+    return ", ".join(values) or "-"
 
 
 def _changes(result: Measured) -> str:
