@@ -57,8 +57,17 @@ def test_the_page_shows_the_table_as_it_is() -> None:
     page = PAGE.read_text()
     for rule in RULES:
         sides = "yes" if is_two_sided(rule) else "no"
-        line = f"| {rule.unit} | {ACTION_UNITS[rule.unit]} | `{rule.evidence}` | {sides} | {rule.neutral:g} | {rule.trace:g} | {rule.full:g} |"
+        less = f" - {rule.less[1]:g} `{rule.less[0]}`" if rule.less else ""
+        scale = f"{rule.neutral:g} | {rule.trace:g} | {rule.full:g}"
+        line = f"| {rule.unit} | {ACTION_UNITS[rule.unit]} | `{rule.evidence}`{less} | {sides} | {scale} |"
         assert line in page, line
+
+
+def test_a_smile_alone_raises_no_lip() -> None:
+    smile = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
+    lifted = {"mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6}
+    assert units_from_mesh(face(**smile, **lifted))[10][0] < 0.1
+    assert units_from_mesh(face(**lifted))[10][0] == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
