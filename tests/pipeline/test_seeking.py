@@ -80,7 +80,7 @@ def test_a_part_of_a_variable_frame_rate_is_exact(name: str, codec: str, tmp_pat
         )
 
 
-@pytest.mark.parametrize(("name", "codec", "options"), KINDS[:8], ids=IDS[:8])
+@pytest.mark.parametrize(("name", "codec", "options"), KINDS[:-2], ids=IDS[:-2])
 def test_what_lies_before_the_key_frame_is_not_decoded(
     name: str, codec: str, options: dict, tmp_path: Path, make_clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,8 +92,10 @@ def test_what_lies_before_the_key_frame_is_not_decoded(
         "_time",
         lambda self, frame, stream: decoded.append(1) or original(self, frame, stream),
     )
-    part = seen(path, Span(1.3, 1.36))
-    assert part[0][0] == len([t for t in range(40) if t * 0.04 < 1.3 - 1e-9])
+    with av.open(str(path)) as container:
+        first = float(next(container.decode(video=0)).time)
+    part = seen(path, Span(first + 1.3, first + 1.36))
+    assert [frame for frame, _, _ in part] == [33]
     assert len(decoded) < 20, "decoded from the beginning"
 
 

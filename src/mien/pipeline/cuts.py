@@ -15,12 +15,13 @@ class CutFinder:
 
     So a flash, a fade or a camera that adapts is no cut, and neither is a person who crosses the picture. What
     decides is 1 - correlation, from 0 (the same) to 2: over `least`, and over `jump` times what has been usual of
-    late, so that a shaking camera, or one frame in some seconds, does not give a cut with every frame.
+    late (a mean that forgets by `memory` a frame, to which one frame adds `most` at most), so that a shaking camera, or one frame in some seconds, does not give a cut with every frame.
     """
 
     least = 0.4
     jump = 4.0
     memory = 0.9
+    most = 0.5
     flat = 0.01
     """Spread of brightness, 0 to 1, under which a picture is one tone and correlates with nothing."""
 
@@ -36,8 +37,7 @@ class CutFinder:
             return False
         change = _change(before, now, self.flat)
         found = change > max(self.least, self.jump * self._usual)
-        if not found:
-            self._usual = self.memory * self._usual + (1 - self.memory) * change
+        self._usual = self.memory * self._usual + (1 - self.memory) * min(change, self.most)
         return found
 
 

@@ -172,7 +172,7 @@ def find_landing(path: Path, start_s: float) -> Landing | None:
             for ask in key[:2]:  # some formats seek by presentation time, some by decoding time
                 container.seek(ask, stream=stream)
                 first = next(container.demux(stream))
-                if (first.pts, first.dts) == key[:2] and first.is_keyframe:
+                if first.pts == key[0] and first.is_keyframe:
                     return Landing(ask, key[2], frames)
         except (av.FFmpegError, ValueError):
             return None
