@@ -130,10 +130,11 @@ def moments(truth: Truth, found: list[tuple[np.ndarray, list[int]]]) -> list[Mom
 
 def track(path: Path, detector: YuNet, runner: ExpressionRunner, identity: SFace | None) -> dict[str, Any]:
     """Boxes and ids of each frame of a clip, a list a tracker; all see the same detections."""
+    plain, kept = Plain(1e-9), Plain(1.0)
     ours, by_name = Tracker(), Tracker(None if identity is None else identity.describe)
     trackers: dict[str, Callable[[ClipFrame, Faces, np.ndarray], Any]] = {
-        "overlap": lambda frame, faces, _, plain=Plain(1e-9): plain.update(frame, faces),
-        "overlap, kept 1 s": lambda frame, faces, _, plain=Plain(1.0): plain.update(frame, faces),
+        "overlap": lambda frame, faces, _: plain.update(frame, faces),
+        "overlap, kept 1 s": lambda frame, faces, _: kept.update(frame, faces),
         "mien": lambda frame, faces, crops: ours.update(frame.image, faces, crops, frame.time_s),
     }
     if identity is not None:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import math
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -143,13 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     """Both verbs: run the stream through everything that wants its results."""
-    from mien.cli.display import JsonArray, PlainTable, ProgressBar
+    from mien.cli.display import JsonArray, LiveCount, PlainTable, ProgressBar
     from mien.pipeline import openface
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.live import live_source
     from mien.pipeline.overlay import OverlayWriter
     from mien.pipeline.table import columns_of, open_writer, rows_of
-    from mien.types.media import Failure, FrameResult
+    from mien.types.media import Failure
 
     if options.every is not None and not options.every > 0:
         raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
@@ -167,8 +166,7 @@ def _analyze(options: argparse.Namespace) -> int:
     own = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None, live)
     columns = openface.COLUMNS if options.columns == "openface" else own
     read = failed = 0
-    kept: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
+    kept_up = LiveCount()
     interrupted = False
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(open_writer(options.out, columns)) if options.out else None
@@ -185,9 +183,7 @@ def _analyze(options: argparse.Namespace) -> int:
                 named = openface.rows_of(result) if options.columns == "openface" else rows
                 failed += isinstance(result, Failure)
                 read += not isinstance(result, Failure)
-                if isinstance(result, FrameResult) and result.dropped is not None:
-                    kept[result.path] += 1
-                    dropped[result.path] += result.dropped
+                kept_up.note(result)
                 if writer is not None:
                     writer.write(named)
                 if options.json or not options.quiet:
@@ -196,9 +192,8 @@ def _analyze(options: argparse.Namespace) -> int:
                     bar.say(f"mien: {result.path}: {result.error}")
         except KeyboardInterrupt:
             interrupted = True
-    for source, count in kept.items():
-        total = dropped[source]
-        print(f"mien: {source}: {count} frames analysed, {total} dropped to keep up", file=sys.stderr)
+    for line in kept_up.lines():
+        print(f"mien: {line}", file=sys.stderr)
     if interrupted:
         print("mien: stopped; what was done is complete", file=sys.stderr)
         return exits.INTERRUPTED

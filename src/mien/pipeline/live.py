@@ -43,7 +43,7 @@ class LiveSource:
             InputError: this platform's cameras cannot be read, or nothing answers.
         """
         camera = CAMERA.fullmatch(self.address)
-        options: dict[str, Any] = {"timeout": PATIENCE_S, "options": {"fflags": "nobuffer"}}
+        options: dict[str, Any] = {"timeout": PATIENCE_S, "options": {}}
         name = self.address
         if camera is not None:
             if sys.platform not in CAMERAS:

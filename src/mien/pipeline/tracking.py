@@ -52,8 +52,7 @@ class TrackLimits:
 class Tracker:
     """Gives each face of a frame the id of its track. One tracker a clip; ids count from 0 in order of appearance.
 
-    First, faces are paired with tracks whose place is still known, by place, size and looks; the less is known of a
-    place, the more alike the looks must be. Then what is left is compared by looks alone with all tracks that are not
+    First, faces are paired with tracks whose place is still known, by place, size and looks. Then what is left is compared by looks alone with all tracks that are not
     in the picture: those lost behind something, out of the picture, or before a cut. The rest are new faces.
 
     Args:
@@ -121,8 +120,7 @@ class Tracker:
         limits = self.limits
         for row, track in enumerate(tracks):
             away, alike = track.motion.distance(faces.box_xyxy_px), track.looks.alike(cues)
-            wanted = limits.differs + (limits.found_again - limits.differs) * track.motion.spread
-            can_be = (away < GATE) & (alike >= wanted)
+            can_be = (away < GATE) & (alike >= limits.differs)
             cost[row, can_be] = (away / GATE + (1 - alike) / (1 - limits.differs))[can_be] / 2
         return cost
 
@@ -211,6 +209,8 @@ class _Motion:
     """Standard deviation of a found box, sides."""
     first_speed = 3.0
     """Standard deviation of the speed of a new face, sides a second."""
+    lost = 0.75
+    """Standard deviation of the place, sides, from which on it is not known any more."""
 
     def __init__(self) -> None:
         self.state = np.zeros((3, 2))
@@ -223,12 +223,12 @@ class _Motion:
         return float(np.sqrt(self.spread_of[0, 0]))
 
     def predict(self, step_s: float) -> None:
-        """Move on; a place that may be wrong by a side is not known any more."""
+        """Move on."""
         move = np.array([[1.0, step_s], [0.0, 1.0]])
         gained = np.array([[step_s**3 / 3, step_s**2 / 2], [step_s**2 / 2, step_s]])
         self.state = self.state @ move.T
         self.spread_of = move @ self.spread_of @ move.T + self.drift * gained
-        self.known = self.spread < 1
+        self.known = self.spread < self.lost
 
     def distance(self, boxes: np.ndarray) -> np.ndarray:
         """Squared distance of boxes (N, 4) from the predicted one, in standard deviations, (N,)."""
