@@ -36,6 +36,7 @@ class Strip:
 
     @property
     def still(self) -> bool:
+        """Whether it is one photograph."""
         return len(self.frames) == 1
 
 

@@ -101,14 +101,15 @@ def id_switches(moments: Iterable[Moment], least_overlap: float = 0.5) -> int:
     """
     last: dict[int, int] = {}
     switches = 0
-    for true_ids, found_ids, overlap in map(_checked, moments):
+    for moment in map(_checked, moments):
+        true_ids, found_ids, overlap = moment
         cost = np.where(overlap >= least_overlap, 1 - overlap, np.inf)
         for row, person in enumerate(true_ids.tolist()):
             for column in np.flatnonzero(found_ids == last.get(person, np.nan)):
                 if np.isfinite(cost[row, column]):
                     cost[row], cost[:, column], cost[row, column] = np.inf, np.inf, 0.0
-        for row, column in assignment(cost, 2.0):
-            person, track = int(true_ids[row]), int(found_ids[column])
+        for pair in assignment(cost, 2.0):
+            person, track = int(true_ids[pair[0]]), int(found_ids[pair[1]])
             switches += last.get(person, track) != track
             last[person] = track
     return switches
