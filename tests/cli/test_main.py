@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -15,8 +16,11 @@ from PIL import Image
 
 import mien
 from mien import __version__
-from mien.cli.main import main
+from mien.cli.main import main, seconds
+from mien.errors import InputError
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.clips import ClipFrame, Span
+from mien.pipeline.live import LiveSource
 from mien.pipeline.table import COLUMNS
 from mien.types.media import Failure
 
@@ -116,6 +120,7 @@ def test_exit_code_3_if_nothing_could_be_read(name: str, capsys, tmp_path: Path)
         (["--every", "0"], "expected --every over 0 seconds, got 0"),
         (["--every", "-1"], "expected --every over 0 seconds, got -1"),
         (["--every", "nan"], "expected --every over 0 seconds, got nan"),
+        (["--start", "5", "--end", "0:05"], "expected --end after --start (5 s), got 5 s"),
         (["--model", "expresion"], "no shipped network 'expresion'. Did you mean 'expression'?"),
         (["--model", "gone/x.onnx"], "expected an ONNX file at gone/x.onnx, got nothing there"),
         (["--model", "yunet"], "expected a network for expressions, got 'yunet'"),
@@ -137,7 +142,15 @@ def test_exit_code_2_for_what_cannot_be_used(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["analyze"], ["analyse", "x"], ["analyze", "x", "--every", "often"]]
+    "arguments",
+    [
+        [],
+        ["analyze"],
+        ["analyse", "x"],
+        ["analyze", "x", "--every", "often"],
+        ["analyze", "x", "--start", "1:99"],
+        ["analyze", "x", "--end", "-1"],
+    ],
 )
 def test_exit_code_2_for_a_wrong_command(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -173,6 +186,50 @@ def test_every_takes_one_frame_in_so_many_seconds(capsys, tmp_path: Path, moving
     code, out, _ = run(capsys, "analyze", clip, "--every", "0.2", "--json", "--threads", 1)
     assert code == 0
     assert [(row["frame"], row["time_s"]) for row in json.loads(out)] == [(0, 0.0), (5, 0.2), (10, 0.4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("1.5", 1.5), ("1:30", 90), ("0:01:30.25", 90.25), ("2:00:00", 7200)]
+)
+def test_times_are_seconds_or_minutes_and_hours(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "1:60", "1:2:3:4", "nan", "inf", "-3", "1:-3", "0:61:00"])
+def test_times_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=r"expected seconds or \[hours:\]minutes:seconds, got"
+    ):
+        seconds(text)
+
+
+def test_a_part_of_a_clip_with_its_tracks(capsys, tmp_path: Path, moving, make_clip) -> None:
+    clip = make_clip(tmp_path / "a.mp4", moving(11))
+    code, out, err = run(
+        capsys, "analyze", clip, "--start", "0:00.2", "--end", "0.4", "--json", "--threads", 1
+    )
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [(row["frame"], row["track_id"]) for row in rows] == [(index, 0) for index in range(5, 10)]
+    assert "dropped" not in rows[0]
+
+
+def test_a_live_source_says_what_it_dropped(capsys, portrait, monkeypatch: pytest.MonkeyPatch) -> None:
+    def three(source: LiveSource, span: Span):
+        for index, dropped in ((0, 0), (4, 3), (5, 0)):
+            yield ClipFrame(index, index / 25, portrait, dropped)
+        raise InputError("expected camera:0 to go on, got its end.")
+
+    monkeypatch.setattr("mien.pipeline.analyzer.read_live", three)
+    code, out, err = run(capsys, "analyze", "camera:0", "--json", "--threads", 1)
+    assert code == 1
+    assert [(row["path"], row["frame"], row["dropped"]) for row in json.loads(out)] == [
+        ("camera:0", 0, 0),
+        ("camera:0", 4, 3),
+        ("camera:0", 5, 0),
+        ("camera:0", None, None),
+    ]
+    assert "mien: camera:0: 3 frames analysed, 3 dropped to keep up" in err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

@@ -109,6 +109,34 @@ def test_models_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         Analyzer("yunet")
 
 
+def test_faces_of_a_clip_have_tracks_that_begin_anew_with_each_clip(
+    tmp_path: Path, moving, make_clip, portrait_file: Path
+) -> None:
+    clips = [make_clip(tmp_path / name, moving(5)) for name in ("a.mp4", "b.mp4")]
+    one_by_one, together = Analyzer(threads=1, batch_frames=1), Analyzer(threads=1)
+    for reader in (one_by_one, together):
+        *tracked, picture = reader.stream([*clips, portrait_file])
+        assert [result.faces.track_id.tolist() for result in tracked] == [[0]] * 10
+        assert picture.faces.track_id is None
+
+
+def test_a_part_of_a_clip(tmp_path: Path, moving, make_clip, portrait_file: Path, analyzer: Analyzer) -> None:
+    clip = make_clip(tmp_path / "a.mp4", moving(20), options={"g": "5"})
+    *results, picture = analyzer.stream([clip, portrait_file], start_s=0.3, end_s=0.5)
+    assert [(result.frame, round(result.time_s, 3)) for result in results] == [
+        (8, 0.32), (9, 0.36), (10, 0.4), (11, 0.44), (12, 0.48)
+    ]  # fmt: skip
+    assert picture.time_s is None
+    with pytest.raises(OptionError, match="expected end_s after start_s"):
+        list(analyzer.stream(clip, start_s=3.0, end_s=2.0))
+
+
+def test_identity_needs_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path))
+    with pytest.raises(WeightsError, match="mien weights fetch sface"):
+        Analyzer(identity=True)
+
+
 @pytest.mark.parametrize("every_s", [0, -1.0, float("nan")])
 def test_every_must_be_positive(every_s: float, analyzer: Analyzer, portrait_file: Path) -> None:
     with pytest.raises(OptionError, match="expected every_s over 0 seconds"):

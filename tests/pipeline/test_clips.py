@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.errors import InputError
 from mien.pipeline import clips
-from mien.pipeline.clips import clip_info, is_animated, read_animation, read_clip
+from mien.pipeline.clips import Span, clip_info, is_animated, read_animation, read_clip
 
 FORMATS = [
     ("a.mp4", "libx264"),
@@ -98,21 +98,21 @@ def test_one_frame_in_so_many_seconds(
     every_s: float, expected: list, tmp_path: Path, moving, make_clip
 ) -> None:
     path = make_clip(tmp_path / "a.mp4", moving(25))
-    frames = list(read_clip(path, every_s))
+    frames = list(read_clip(path, Span(every_s=every_s)))
     assert [frame.frame for frame in frames] == expected
     assert [frame.time_s for frame in frames] == pytest.approx([index / 25 for index in expected], abs=1e-3)
 
 
 def test_one_frame_in_so_many_seconds_does_not_drift(tmp_path: Path, make_clip) -> None:
     small = [np.full((32, 32, 3), index, np.uint8) for index in range(150)]
-    frames = [frame.frame for frame in read_clip(make_clip(tmp_path / "a.mp4", small), 0.1)]
+    frames = [frame.frame for frame in read_clip(make_clip(tmp_path / "a.mp4", small), Span(every_s=0.1))]
     assert len(frames) == 60
     assert frames[-1] == 148
 
 
 def test_a_pause_longer_than_the_step_does_not_flood(tmp_path: Path, moving, make_clip) -> None:
     times_ms = [0, 40, 2000, 2040, 2080, 2120, 2160, 2200]
-    frames = list(read_clip(make_clip(tmp_path / "a.mp4", moving(8), times_ms=times_ms), 0.1))
+    frames = list(read_clip(make_clip(tmp_path / "a.mp4", moving(8), times_ms=times_ms), Span(every_s=0.1)))
     given = [frame.frame for frame in frames]
     assert given[:2] == [0, 2]
     assert 3 not in given, "40 ms after the last one given, though one in 100 ms was asked for"
@@ -122,7 +122,7 @@ def test_a_pause_in_an_animated_picture_does_not_flood(tmp_path: Path, moving) -
     path = tmp_path / "a.png"
     first, *rest = (Image.fromarray(image) for image in moving(6))
     first.save(path, save_all=True, append_images=rest, duration=[40, 2000, 40, 40, 40, 40])
-    given = [frame.frame for frame in read_animation(path, 0.1)]
+    given = [frame.frame for frame in read_animation(path, Span(every_s=0.1))]
     assert given[:2] == [0, 2]
     assert 3 not in given
 
@@ -131,8 +131,8 @@ def test_reading_is_lazy(tmp_path: Path, make_clip, monkeypatch: pytest.MonkeyPa
     shades = [np.full((64, 64, 3), index % 200, np.uint8) for index in range(300)]
     path = make_clip(tmp_path / "long.mp4", shades, options={"bf": "0", "g": "10"})
     turned = []
-    original = clips._upright
-    monkeypatch.setattr(clips, "_upright", lambda frame: turned.append(1) or original(frame))
+    original = clips.upright
+    monkeypatch.setattr(clips, "upright", lambda frame: turned.append(1) or original(frame))
     assert [frame.frame for frame in itertools.islice(read_clip(path), 3)] == [0, 1, 2]
     assert len(turned) == 3
 
@@ -140,9 +140,9 @@ def test_reading_is_lazy(tmp_path: Path, make_clip, monkeypatch: pytest.MonkeyPa
 def test_left_out_frames_are_not_converted(tmp_path: Path, moving, make_clip, monkeypatch) -> None:
     path = make_clip(tmp_path / "a.mp4", moving(25))
     turned = []
-    original = clips._upright
-    monkeypatch.setattr(clips, "_upright", lambda frame: turned.append(1) or original(frame))
-    assert len(list(read_clip(path, 0.2))) == len(turned) == 5
+    original = clips.upright
+    monkeypatch.setattr(clips, "upright", lambda frame: turned.append(1) or original(frame))
+    assert len(list(read_clip(path, Span(every_s=0.2)))) == len(turned) == 5
 
 
 def test_the_header(tmp_path: Path, moving, make_clip) -> None:
@@ -156,13 +156,14 @@ def test_phone_rotation_is_undone(turns: int, portrait: np.ndarray) -> None:
     """FFmpeg's rotation is counter-clockwise, in degrees: what has to be done to the stored frame."""
 
     class Stored:
+        format = av.VideoFormat("yuv420p")
         rotation = {1: 90, 2: 180, 3: -90}[turns]
 
         def to_ndarray(self, format: str) -> np.ndarray:
             assert format == "rgb24"
             return np.rot90(portrait[:200], -turns)
 
-    assert np.array_equal(clips._upright(Stored()), portrait[:200])
+    assert np.array_equal(clips.upright(Stored()), portrait[:200])
 
 
 def with_rotation(path: Path, degrees: int) -> None:
@@ -209,7 +210,7 @@ def test_every_works_on_animated_pictures(tmp_path: Path, moving) -> None:
     path = tmp_path / "a.png"
     first, *rest = (Image.fromarray(image) for image in moving(10))
     first.save(path, save_all=True, append_images=rest, duration=100)
-    assert [frame.frame for frame in read_animation(path, 0.3)] == [0, 3, 6, 9]
+    assert [frame.frame for frame in read_animation(path, Span(every_s=0.3))] == [0, 3, 6, 9]
 
 
 def test_a_still_picture_is_not_animated(tmp_path: Path, portrait_file: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -62,6 +63,17 @@ def test_a_class_that_is_not_miens_can_be_drawn(portrait: np.ndarray) -> None:
     box = np.array([[40.0, 40, 220, 220]], np.float32)
     faces = Faces(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32), expression=scores)
     assert not np.array_equal(np.asarray(draw(portrait, faces)), portrait)
+
+
+def test_the_track_is_drawn_beside_the_box(portrait: np.ndarray) -> None:
+    box = np.array([[60.0, 60, 200, 220]], np.float32)
+    faces = Faces(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32))
+    plain = np.asarray(draw(portrait, faces))
+    drawn = [np.asarray(draw(portrait, replace(faces, track_id=np.array([number])))) for number in (1, 2)]
+    assert not np.array_equal(drawn[0], drawn[1])
+    changed = np.argwhere((drawn[0] != plain).any(2))
+    assert len(changed)
+    assert changed[:, 0].max() < 60, "something other than the label changed"
 
 
 def test_pictures_and_failures(tmp_path: Path, analyzer: Analyzer, portrait_file: Path) -> None:

@@ -63,3 +63,10 @@ def test_options_reach_the_analyzer_and_the_stream(
         mien.analyze(portrait_file, batchsize=1)
     clip = make_clip(tmp_path / "a.mp4", moving(10))
     assert [result.frame for result in mien.analyze(clip, every_s=0.2, threads=1)] == [0, 5]
+
+
+def test_a_part_of_a_clip(tmp_path: Path, moving, make_clip) -> None:
+    clip = make_clip(tmp_path / "a.mp4", moving(10))
+    results = mien.analyze(clip, start_s=0.2, end_s=0.32, threads=1)
+    assert [result.frame for result in results] == [5, 6, 7]
+    assert "dropped" not in results.columns

@@ -90,6 +90,14 @@ def test_a_face_is_told_whole(results: Results) -> None:
     assert (row["reliable"], row["reason"], row["error"], row["track_id"]) == (True, None, None, None)
 
 
+def test_dropped_frames_have_a_column_where_there_is_a_live_source() -> None:
+    columns = columns_of((), live=True)
+    assert list(columns)[-1] == "dropped" and "dropped" not in columns_of(())
+    result = FrameResult("camera:0", 7, 0.4, Faces.empty(), (64, 48), 3)
+    assert rows_of(result, columns)[0]["dropped"] == 3
+    assert rows_of(Failure("camera:0", "gone"), columns)[0]["dropped"] is None
+
+
 def test_faces_of_one_frame_are_numbered(results: Results) -> None:
     rows = rows_of(results[1])
     assert [row["face"] for row in rows] == list(range(8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -10,6 +11,7 @@ from typing import IO
 from tqdm import tqdm
 
 from mien.pipeline.table import Row
+from mien.types.media import Failure, FrameResult
 
 _HEAD = ("file", "frame", "time s", "face", "expression", "confidence", "box px", "notes")
 _WIDTHS = (28, 6, 9, 5, 11, 10, 23, 0)
@@ -96,6 +98,27 @@ class JsonArray(_Closing):
         """End the array."""
         self.stream.write("\n]\n")
         self.stream.flush()
+
+
+class LiveCount:
+    """Of each live source how many frames were analysed, and how many dropped to keep up."""
+
+    def __init__(self) -> None:
+        self.analysed: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+
+    def note(self, result: FrameResult | Failure) -> None:
+        """Count a result; those of files do not matter here."""
+        if isinstance(result, FrameResult) and result.dropped is not None:
+            self.analysed[result.path] += 1
+            self.dropped[result.path] += result.dropped
+
+    def lines(self) -> list[str]:
+        """A line a source."""
+        return [
+            f"{source}: {count} frames analysed, {self.dropped[source]} dropped to keep up"
+            for source, count in self.analysed.items()
+        ]
 
 
 class ProgressBar(_Closing):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,10 +35,24 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    analyze.add_argument("paths", nargs="+", metavar="PATH", help="pictures, clips, folders or patterns")
+    analyze.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="pictures, clips, folders or patterns; live: camera:0, rtsp://..., http://...",
+    )
     _output_options(analyze)
     analyze.add_argument(
         "--every", type=float, metavar="SECONDS", help="of clips, take one frame in so many seconds"
+    )
+    analyze.add_argument(
+        "--start",
+        type=seconds,
+        metavar="TIME",
+        help="of clips, begin there: seconds or [hours:]minutes:seconds",
+    )
+    analyze.add_argument(
+        "--end", type=seconds, metavar="TIME", help="of clips, stop before that; ends a live source"
     )
     analyze.add_argument(
         "--model", default="expression", metavar="NAME|FILE", help="expression network (default: %(default)s)"
@@ -45,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--mesh", action="store_true", help="read the mesh too: action units, and whether they agree"
     )
+    analyze.add_argument(
+        "--identity", action="store_true",
+        help="know people again in a clip by a network that tells people apart",
+    )  # fmt: skip
     analyze.add_argument(
         "--columns", choices=("mien", "openface"), default="mien",
         help="names of the columns; openface: as OpenFace 2 has them, with --mesh (default: mien)",
@@ -75,6 +94,27 @@ def _output_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--quiet", action="store_true", help="no progress bar, no table")
 
 
+def seconds(text: str) -> float:
+    """Seconds of "90", "1:30" or "0:01:30.5".
+
+    Raises:
+        ArgumentTypeError: the text is none of these.
+    """
+    parts = text.split(":")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = [math.nan]
+    inner = values[1:]
+    if (
+        len(parts) > 3
+        or not all(0 <= value < math.inf for value in values)
+        or not all(value < 60 for value in inner)
+    ):
+        raise argparse.ArgumentTypeError(f"expected seconds or [hours:]minutes:seconds, got {text!r}")
+    return sum(value * 60**place for place, value in enumerate(reversed(values)))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parser().parse_args(arguments)
@@ -82,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mien.demo import demo_pictures
 
         options.paths = demo_pictures()
-        options.every, options.model, options.threads, options.mesh = None, "expression", 0, False
+        options.every = options.start = options.end = None
+        options.model, options.threads, options.mesh, options.identity = "expression", 0, False, False
         options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
         if options.verb in ("weights", "explain"):
@@ -101,38 +142,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _analyze(options: argparse.Namespace) -> int:
     """Both verbs: run the stream through everything that wants its results."""
-    from mien.cli.display import JsonArray, PlainTable, ProgressBar
+    from mien.cli.display import JsonArray, LiveCount, PlainTable, ProgressBar
     from mien.pipeline import openface
     from mien.pipeline.analyzer import Analyzer
+    from mien.pipeline.live import live_source
     from mien.pipeline.overlay import OverlayWriter
     from mien.pipeline.table import columns_of, open_writer, rows_of
     from mien.types.media import Failure
 
     if options.every is not None and not options.every > 0:
         raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
+    if options.end is not None and not options.end > (options.start or 0):
+        raise OptionError(f"expected --end after --start ({options.start or 0:g} s), got {options.end:g} s")
     analyzer = Analyzer(
         options.model,
         mesh=options.mesh or options.columns == "openface",
+        identity=options.identity,
         min_face_px=options.min_face_px,
         detection_threshold=options.detection_threshold,
         threads=options.threads,
     )
-    own = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None)
+    live = any(live_source(str(path)) for path in options.paths)
+    own = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None, live)
     columns = openface.COLUMNS if options.columns == "openface" else own
     read = failed = 0
+    kept_up = LiveCount()
     interrupted = False
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(open_writer(options.out, columns)) if options.out else None
         overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
         printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
-        results = analyzer.stream(options.paths, every_s=options.every, observer=overlay, progress=bar.update)
+        results = analyzer.stream(
+            options.paths, every_s=options.every, start_s=options.start, end_s=options.end,
+            observer=overlay, progress=bar.update,
+        )  # fmt: skip
         try:
             for result in results:
                 rows = rows_of(result, own)
                 named = openface.rows_of(result) if options.columns == "openface" else rows
                 failed += isinstance(result, Failure)
                 read += not isinstance(result, Failure)
+                kept_up.note(result)
                 if writer is not None:
                     writer.write(named)
                 if options.json or not options.quiet:
@@ -141,6 +192,8 @@ def _analyze(options: argparse.Namespace) -> int:
                     bar.say(f"mien: {result.path}: {result.error}")
         except KeyboardInterrupt:
             interrupted = True
+    for line in kept_up.lines():
+        print(f"mien: {line}", file=sys.stderr)
     if interrupted:
         print("mien: stopped; what was done is complete", file=sys.stderr)
         return exits.INTERRUPTED

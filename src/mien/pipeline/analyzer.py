@@ -18,19 +18,23 @@ from mien.faces.mesh import FaceMesh
 from mien.faces.mesh_units import units_from_mesh
 from mien.faces.pose import pose_from_points
 from mien.faces.quality import QualityLimits, assess
+from mien.faces.sface import SFace
 from mien.faces.yunet import YuNet
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.methods.runner import ExpressionRunner
 from mien.pipeline.clips import (
     CLIP_SUFFIXES,
     ClipFrame,
+    Span,
     clip_info,
     is_animated,
     read_animation,
     read_clip,
 )
 from mien.pipeline.inputs import expand
+from mien.pipeline.live import LiveSource, read_live
 from mien.pipeline.pictures import check_array, read_picture
+from mien.pipeline.tracking import Tracker
 from mien.types.faces import Faces
 from mien.types.media import Failure, FrameResult
 from mien.weights.store import load_weights
@@ -48,16 +52,18 @@ class Analyzer:
         model: a shipped network by name, or a path to an ONNX file with a contract.
         mesh: read the mesh of each face too, and from it action units, evidence and disagreement. Needs the extra
             `mesh` and the file that `mien weights fetch face_landmarker` gets.
+        identity: know people again in a clip after they were away, by a network that tells people apart, instead of by
+            how the crop looks. Needs the extra `identity` and the file that `mien weights fetch sface` gets.
         min_face_px: the smallest face that is looked for, pixels of the picture; faces under half of it are
             not reported.
         detection_threshold: faces that the detector scores lower are not reported, 0 to 1.
         limits: beyond these a face is reported as not reliable.
         threads: threads of one inference; 0 for one a core.
-        batch_frames: frames of a clip that are searched together.
+        batch_frames: frames of a clip that are searched together; of a live source one at a time.
 
     Raises:
-        WeightsError, UnknownNameError: the model cannot be used, or the mesh's file was not fetched.
-        MissingExtraError: the mesh's runtime is not installed.
+        WeightsError, UnknownNameError: the model cannot be used, or a file was not fetched.
+        MissingExtraError: what the mesh or the network for identity needs is not installed.
         OptionError: a number is out of range.
     """
 
@@ -66,6 +72,7 @@ class Analyzer:
         model: str | Path = "expression",
         *,
         mesh: bool = False,
+        identity: bool = False,
         min_face_px: float = 24.0,
         detection_threshold: float = 0.7,
         limits: QualityLimits | None = None,
@@ -83,6 +90,7 @@ class Analyzer:
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
         self.mesh = FaceMesh(threads) if mesh else None
+        self.identity = SFace(threads) if identity else None
         self.limits = limits or QualityLimits()
         self.batch_frames = batch_frames
 
@@ -95,7 +103,10 @@ class Analyzer:
         Raises:
             ShapeError: something is none of these.
         """
-        pictures = [check_array(image) for image in images]
+        return [faces for faces, _ in self._read([check_array(image) for image in images])]
+
+    def _read(self, pictures: list[np.ndarray]) -> list[tuple[Faces, np.ndarray]]:
+        """The faces of each picture with their aligned crops."""
         found = self.detector.detect(pictures)
         cropped = [
             self.runner.crop(image, faces.landmarks_xy_px)
@@ -118,7 +129,7 @@ class Analyzer:
                 pose_ypr_rad=pose,
                 quality=quality,
             )
-            results.append(read if self.mesh is None else _with_mesh(read, self.mesh, image))
+            results.append((read if self.mesh is None else _with_mesh(read, self.mesh, image), crops))
         return results
 
     def analyze_image(self, image: Any) -> Faces:
@@ -130,32 +141,38 @@ class Analyzer:
         paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         every_s: float | None = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
         observer: Observer | None = None,
         progress: Progress | None = None,
     ) -> Iterator[FrameResult | Failure]:
         """Results one after the other, in the order of the files: one a picture, one a frame of a clip.
 
         Memory does not grow with the number of files or the length of a clip. A file that cannot be read
-        gives a `Failure`, after the frames that could be, and the rest goes on.
+        gives a `Failure`, after the frames that could be, and the rest goes on. Faces of a clip have a `track_id`,
+        which counts from 0 in each clip and depends on the frames so far alone.
 
         Args:
-            paths: pictures, clips, folders and patterns.
+            paths: pictures, clips, folders and patterns; live sources (`camera:0`, `rtsp://...`, `http://...`), which go
+                on until `end_s`, or until they vanish, which gives a `Failure`.
             every_s: of clips, one frame in so many seconds; `None` for every frame.
+            start_s, end_s: of clips, only frames with start <= time < end, seconds in the clip's own presentation
+                times; of a live source from its first frame on. Pictures have no time and are read anyway.
             observer: called with each result and its image.
             progress: called as a file goes on.
 
         Raises:
-            OptionError: `every_s` is not positive.
+            OptionError: `every_s` is not positive, or start and end are no part of a clip.
         """
-        if every_s is not None and not every_s > 0:
-            raise OptionError(f"expected every_s over 0 seconds, got {every_s}")
+        span = Span(start_s, end_s, every_s)
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         for path in expand(paths):
             if isinstance(path, Failure):
                 yield path
                 continue
-            results = self._file(path, every_s, progress)
+            live = isinstance(path, LiveSource)
+            results = self._live(path, span) if live else self._file(path, span, progress)
             while True:
                 try:
                     result, image = next(results)
@@ -169,20 +186,20 @@ class Analyzer:
                 yield result
 
     def _file(
-        self, path: Path, every_s: float | None, progress: Progress | None
+        self, path: Path, span: Span, progress: Progress | None
     ) -> Iterator[tuple[FrameResult, np.ndarray]]:
         """Results of one file with their images."""
         length_s = 0.0
         if path.suffix.lower() in CLIP_SUFFIXES - {".gif"} or _is_clip_by_content(path):
             length_s = clip_info(path).duration_s
-            frames = read_clip(path, every_s)
+            frames = read_clip(path, span)
         elif is_animated(path):
             gif = path.suffix.lower() == ".gif"
             length_s = clip_info(path).duration_s if gif else 0.0
-            frames = read_clip(path, every_s) if gif else read_animation(path, every_s)
+            frames = read_clip(path, span) if gif else read_animation(path, span)
         else:
             image = read_picture(path)
-            yield self._result(path, 0, None, image, self.analyze_image(image)), image
+            yield FrameResult(str(path), 0, None, self.analyze_image(image), _size_of(image)), image
             if progress is not None:
                 progress(path, 0.0, 0.0)
             return
@@ -192,6 +209,7 @@ class Analyzer:
         self, path: Path, frames: Iterator[ClipFrame], length_s: float, progress: Progress | None
     ) -> Iterator[tuple[FrameResult, np.ndarray]]:
         """Results of a clip, a few frames at a time. An error in decoding comes after the last good frame."""
+        tracker = self._tracker()
         trouble: InputError | None = None
         while trouble is None:
             batch: list[ClipFrame] = []
@@ -202,16 +220,35 @@ class Analyzer:
                 trouble = error
             if not batch and trouble is None:
                 return
-            found = self.analyze_images([frame.image for frame in batch])
-            for frame, faces in zip(batch, found, strict=True):
-                yield self._result(path, frame.frame, frame.time_s, frame.image, faces), frame.image
+            yield from self._tracked(str(path), batch, tracker)
             if progress is not None and batch:
                 progress(path, batch[-1].time_s, length_s)
         raise trouble
 
-    @staticmethod
-    def _result(path: Path, frame: int, time_s: float | None, image: np.ndarray, faces: Faces) -> FrameResult:
-        return FrameResult(str(path), frame, time_s, faces, (image.shape[1], image.shape[0]))
+    def _live(self, source: LiveSource, span: Span) -> Iterator[tuple[FrameResult, np.ndarray]]:
+        """Results of a live source, one frame at a time, so that none waits for another."""
+        tracker = self._tracker()
+        for frame in read_live(source, span):
+            yield from self._tracked(str(source), [frame], tracker)
+
+    def _tracker(self) -> Tracker:
+        return Tracker(None if self.identity is None else self.identity.describe)
+
+    def _tracked(
+        self, path: str, frames: list[ClipFrame], tracker: Tracker
+    ) -> Iterator[tuple[FrameResult, np.ndarray]]:
+        """Results of frames that follow one another, with the ids of their faces."""
+        found = self._read([frame.image for frame in frames])
+        for frame, (faces, crops) in zip(frames, found, strict=True):
+            ids = tracker.update(frame.image, faces, crops, frame.time_s)
+            known = replace(faces, track_id=ids)
+            size = _size_of(frame.image)
+            yield FrameResult(path, frame.frame, frame.time_s, known, size, frame.dropped), frame.image
+
+
+def _size_of(image: np.ndarray) -> tuple[int, int]:
+    """Width and height."""
+    return image.shape[1], image.shape[0]
 
 
 def _with_mesh(faces: Faces, reader: FaceMesh, image: np.ndarray) -> Faces:

@@ -11,7 +11,8 @@ import av
 import numpy as np
 from PIL import Image, ImageSequence
 
-from mien.errors import InputError
+from mien.errors import InputError, OptionError
+from mien.pipeline.decoding import Reading, find_landing, open_clip, upright, video_stream
 from mien.pipeline.pictures import MAX_PIXELS, to_rgb
 
 CLIP_SUFFIXES = frozenset(
@@ -37,11 +38,51 @@ CLIP_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class ClipFrame:
-    """A decoded frame: index from 0, presentation time in seconds, upright RGB uint8 (H, W, 3)."""
+    """A decoded frame: index from 0, presentation time in seconds, upright RGB uint8 (H, W, 3).
+
+    Of a live source `dropped` is the number of frames before it that nobody had time for; `None` for a file.
+    """
 
     frame: int
     time_s: float
     image: np.ndarray
+    dropped: int | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The part of a clip that is wanted, in its own presentation times: start <= time < end, and one frame a step.
+
+    Attributes:
+        start_s: `None` for the beginning.
+        end_s: `None` for the end.
+        every_s: the first frame, and then one for each step of so many seconds from it; `None` for every frame.
+
+    Raises:
+        OptionError: a number is not finite, a step not positive, or the end not after the start.
+    """
+
+    start_s: float | None = None
+    end_s: float | None = None
+    every_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.every_s is not None and not (self.every_s > 0 and math.isfinite(self.every_s)):
+            raise OptionError(f"expected every_s over 0 seconds, got {self.every_s}")
+        for name in ("start_s", "end_s"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise OptionError(f"expected {name} of at least 0 seconds, got {value}")
+        if self.end_s is not None and not self.end_s > (self.start_s or 0):
+            raise OptionError(f"expected end_s after start_s ({self.start_s or 0:g} s), got {self.end_s:g}")
+
+    def before(self, time_s: float) -> bool:
+        """Whether a time lies before the part; times are compared with a slack for rounding."""
+        return self.start_s is not None and time_s < self.start_s - 1e-9
+
+    def after(self, time_s: float) -> bool:
+        """Whether a time lies after the part."""
+        return self.end_s is not None and time_s >= self.end_s - 1e-9
 
 
 @dataclass(frozen=True)
@@ -58,8 +99,8 @@ def clip_info(path: Path) -> ClipInfo:
     Raises:
         InputError: the file is empty, no clip, or has no video stream.
     """
-    with _opened(path) as container:
-        stream = container.streams.video[0]
+    with open_clip(path) as container:
+        stream = video_stream(container)
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
         else:
@@ -67,59 +108,59 @@ def clip_info(path: Path) -> ClipInfo:
         return ClipInfo(stream.frames, duration)
 
 
-def read_clip(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
+def read_clip(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
     """The frames of a clip in presentation order.
 
-    The index counts every decoded frame, also those that `every_s` leaves out. Times are the container's
-    own presentation times, so they are right for a variable frame rate too.
+    The index counts every frame of the file, also those that the span leaves out. Times are the container's
+    own presentation times, so they are right for a variable frame rate too. A start is sought, not decoded up to,
+    where the file can be sought in; the index stays exact, see `mien.pipeline.decoding.find_landing`.
 
     Args:
         path: mp4, mov, webm, avi, gif and whatever FFmpeg reads.
-        every_s: give the first frame and then one for each step of so many seconds from it.
+        span: the part that is wanted; by default all.
 
     Raises:
-        InputError: before the first frame if the file cannot be opened; after the last good one if the
-            clip breaks off or ends before its header says.
+        InputError: before the first frame if the file cannot be opened; after the last one that could be read if
+            the clip breaks off, or if something about its frames or times is not as it should be.
     """
-    count, last_time = 0, 0.0
-    due = _Every(every_s)
-    read = _Reading()
-    with _opened(path) as container:
-        stream = container.streams.video[0]
+    span = span or Span()
+    landing = None if span.start_s is None else find_landing(path, span.start_s)
+    due, read, given = Every(span.every_s), Reading(), 0
+    with open_clip(path) as container:
+        stream = video_stream(container)
         stream.thread_type = "AUTO"
         if stream.width * stream.height > MAX_PIXELS:
             raise InputError(
                 f"expected frames of at most {MAX_PIXELS / 1e6:.0f} million pixels, "
                 f"got {stream.width} x {stream.height}. Make the clip smaller first."
             )
-        expected, rate = stream.frames, stream.average_rate
-        try:
-            for frame in read.frames(container):
-                if frame.time is not None:
-                    last_time = float(frame.time)
-                elif count:
-                    last_time += 1 / float(rate or 25)
-                if due(last_time):
-                    yield ClipFrame(count, last_time, _upright(frame))
-                count += 1
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"expected {expected or 'more'} frames, got {count}: the clip is damaged after "
-                f"{last_time:.3f} s ({_cause(error)}). The rows before it stand; copy or export the clip again."
-            ) from None
-        missing = read.missing(container, expected)
-    if count == 0:
+        if landing is not None:
+            container.seek(landing.ask, stream=stream)
+            read.packets = landing.packets
+        for frame, time_s in read.frames(container, stream):
+            if landing is not None and span.before(time_s):
+                continue  # between the key frame that was sought and the start; the index counts them already
+            index = given + (0 if landing is None else landing.frames)
+            given += 1
+            if span.after(time_s):
+                read.ended = True
+                break
+            if not span.before(time_s) and due(time_s):
+                yield ClipFrame(index, time_s, upright(frame))
+        read.judge(container, stream)
+    if not given:
         raise InputError(
             "expected a clip, got one without a single frame that can be decoded. Export it again."
+            if landing is None
+            else f"expected frames from {span.start_s:g} s on, got a clip that ends before. Choose an earlier start."
         )
-    if missing:
+    if read.problems:
         raise InputError(
-            f"expected {missing}: the clip breaks off after {last_time:.3f} s. "
-            "The rows before it stand; copy or export the clip again."
+            "; ".join(read.problems) + ". The rows before it stand; copy or export the clip again."
         )
 
 
-class _Every:
+class Every:
     """Says of each time whether a frame is due: the first, then one for each step of a grid from it."""
 
     def __init__(self, step_s: float | None) -> None:
@@ -128,76 +169,18 @@ class _Every:
         self.next_s = 0.0
 
     def __call__(self, time_s: float) -> bool:
+        """Whether the frame at a time is due."""
         if self.step_s is None:
             return True
         if self.first_s is None:
+            self.first_s = self.next_s = time_s
+        if time_s < self.first_s:  # the clip's clock went back: a new grid
             self.first_s = self.next_s = time_s
         if time_s < self.next_s - 1e-9:
             return False
         steps = math.floor((time_s - self.first_s) / self.step_s + 1e-9)
         self.next_s = self.first_s + (steps + 1) * self.step_s
         return True
-
-
-class _Reading:
-    """Decodes the first video stream and notes how much of it was there."""
-
-    def __init__(self) -> None:
-        self.packets = 0
-        self.end_s = 0.0
-
-    def frames(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
-        """All frames, in presentation order."""
-        for packet in container.demux(video=0):
-            self.packets += packet.size > 0
-            if packet.pts is not None and packet.time_base is not None:
-                self.end_s = max(self.end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            yield from packet.decode()
-
-    def missing(self, container: av.container.InputContainer, expected: int) -> str:
-        """What the header promises and the file lacks, in words; empty for a whole clip.
-
-        Packets are counted, not frames: an edit list may hide frames of a clip that is whole. Where the
-        header gives no count, its length is compared; sound may well run a little longer than pictures.
-        """
-        if expected > self.packets:
-            return f"{expected} frames as the header says, got {self.packets}"
-        length_s = (container.duration or 0) / av.time_base
-        slack_s = 0.15 if len(container.streams) == 1 else 1.0
-        if not expected and length_s - self.end_s > slack_s:
-            return f"{length_s:.3f} s as the header says, got {self.end_s:.3f} s"
-        return ""
-
-
-def _opened(path: Path) -> av.container.InputContainer:
-    """Open a clip that has a video stream."""
-    if path.stat().st_size == 0:
-        raise InputError("expected a clip, got a file of zero bytes. Copy or export it again.")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(
-            f"expected a clip (mp4, mov, webm, avi, gif, ...), got a file that cannot be opened as one ({_cause(error)}). "
-            "It may be cut off or of another kind; copy or export it again."
-        ) from None
-    if not container.streams.video:
-        container.close()
-        raise InputError(
-            "expected a clip with pictures, got a file without a video stream. Choose another file."
-        )
-    return container
-
-
-def _cause(error: Exception) -> str:
-    """FFmpeg's own words, without its error number and the path."""
-    return str(getattr(error, "strerror", None) or error)
-
-
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    """RGB with the rotation undone that phones write beside the frames."""
-    image = frame.to_ndarray(format="rgb24")
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def is_animated(path: Path) -> bool:
@@ -209,19 +192,22 @@ def is_animated(path: Path) -> bool:
         return False
 
 
-def read_animation(path: Path, every_s: float | None = None) -> Iterator[ClipFrame]:
+def read_animation(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
     """The frames of an animated WebP or PNG, timed by the durations stored in it.
 
     Raises:
         InputError: the file breaks off; the frames before it were given.
     """
     time_ms, index = 0.0, -1
-    due = _Every(every_s)
+    span = span or Span()
+    due = Every(span.every_s)
     try:
         with Image.open(path) as picture:
             for index, frame in enumerate(ImageSequence.Iterator(picture)):
                 frame.load()
-                if due(time_ms / 1000):
+                if span.after(time_ms / 1000):
+                    return
+                if not span.before(time_ms / 1000) and due(time_ms / 1000):
                     yield ClipFrame(index, time_ms / 1000, to_rgb(frame))
                 time_ms += frame.info.get("duration", 100)
     except (OSError, ValueError, SyntaxError, EOFError) as error:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from mien.errors import InputNotFoundError
 from mien.pipeline.clips import CLIP_SUFFIXES
+from mien.pipeline.live import LiveSource, live_source
 from mien.pipeline.pictures import PICTURE_SUFFIXES
 from mien.types.media import Failure
 
 READABLE_SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
 
 
-def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
-    """The files behind paths, folders (with all below them) and patterns, each once, in a stable order.
+def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSource | Failure]:
+    """The files behind paths, folders (with all below them) and patterns, each once, in a stable order; live sources.
 
     In folders only files with a known suffix are taken; a file that is named is always taken. What
     matches nothing becomes a `Failure`, so that the rest goes on.
@@ -24,7 +25,10 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | Failure]:
     seen: set[str] = set()
     for name in paths:
         text = os.fspath(name)
-        path = Path(text)
+        path, source = Path(text), live_source(text)
+        if source is not None:
+            yield source
+            continue
         if path.is_dir():
             files = _below(path)
             nothing = "expected pictures or clips in this folder, got none (looked in all folders below it)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -41,7 +42,7 @@ BARS_FROM_PX = 110
 def draw(image: np.ndarray, faces: Faces) -> Image.Image:
     """A copy of an image with its faces drawn.
 
-    A solid coloured box: a sure answer. A dashed one with "?": the model is uncertain. A grey dashed one
+    In a clip the label begins with # and the track's number. A solid coloured box: a sure answer. A dashed one with "?": the model is uncertain. A grey dashed one
     with the reason: the face is not good enough to say anything. With the mesh, large faces carry its
     68 points and their plainest action units, and the label says where these disagree with the network.
 
@@ -136,6 +137,8 @@ def _draw_label(
         text += f" (units: {faces.evidence.best(index)})"
     if _reason(faces, index):
         text += " - " + _reason(faces, index).split(" (")[0]
+    if faces.track_id is not None:
+        text = f"#{faces.track_id[index]} {text}"
     font = ImageFont.load_default(text_px)
     width, height = pen.textlength(text, font=font) + text_px / 2, text_px * 1.3
     chip = _free_place(faces.box_xyxy_px[index], (width, height), size_wh, taken)
@@ -243,7 +246,7 @@ class OverlayWriter:
         self._clip.add(draw(image, result.faces), result.time_s)
 
     def _target(self, source: str, suffix: str) -> Path:
-        stem = Path(source).name.replace(".", "_")
+        stem = re.sub(r"[^\w\-]+", "_", Path(source).name)
         name, number = stem, 1
         while name in self._taken:
             number += 1

@@ -11,19 +11,29 @@ import numpy as np
 from PIL import Image
 
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.live import live_source
 from mien.pipeline.pictures import check_array
 from mien.pipeline.table import Results, columns_of
 from mien.types.media import FrameResult
 
 
-def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Results:
+def analyze(
+    inputs: Any,
+    *,
+    every_s: float | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    **options: Any,
+) -> Results:
     """Find the faces in pictures and clips and read their expressions.
 
     Makes an `Analyzer` for this one call; for many calls make one yourself and keep it.
 
     Args:
-        inputs: a path, folder or pattern, an RGB uint8 array (H, W, 3), a Pillow image, or a list of these.
+        inputs: a path, folder or pattern, an RGB uint8 array (H, W, 3), a Pillow image, or a list of these. `camera:0`
+            and addresses (`rtsp://...`) are live sources, which go on until `end_s`.
         every_s: of clips, one frame in so many seconds; `None` for every frame.
+        start_s, end_s: of clips, the part from start to before end, in presentation times.
         options: as for `Analyzer`.
 
     Returns:
@@ -39,12 +49,16 @@ def analyze(inputs: Any, *, every_s: float | None = None, **options: Any) -> Res
         inputs, Iterable
     )
     results = Results()
-    results.columns = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None)
+    own = analyzer.runner.weights.labels, analyzer.mesh is not None
+    results.columns = columns_of(*own)
     items = enumerate([inputs] if single else inputs)
     # Paths that follow one another go together, so that a file named twice is read once.
     for are_paths, group in groupby(items, key=lambda item: isinstance(item[1], str | os.PathLike)):
         if are_paths:
-            results.extend(analyzer.stream([path for _, path in group], every_s=every_s))
+            paths = [path for _, path in group]
+            if any(live_source(os.fspath(path)) for path in paths):
+                results.columns = columns_of(*own, live=True)
+            results.extend(analyzer.stream(paths, every_s=every_s, start_s=start_s, end_s=end_s))
             continue
         for index, image in group:
             pixels = check_array(image)

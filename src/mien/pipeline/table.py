@@ -51,15 +51,16 @@ Columns = Mapping[str, type]
 Row = dict[str, Any]
 
 
-def columns_of(labels: Iterable[str], mesh: bool = False) -> Columns:
-    """`COLUMNS`, and after them those of a model's own classes and of the mesh.
+def columns_of(labels: Iterable[str], mesh: bool = False, live: bool = False) -> Columns:
+    """`COLUMNS`, and after them those of a model's own classes, of the mesh and of live sources.
 
     Args:
         labels: the model's classes; each that is not one of mien's eight gets a `p_` column.
         mesh: with the columns of action units and of what they say.
+        live: with `dropped`, the frames left out since the row before.
     """
     own = {f"p_{name}": float for name in labels if name not in EXPRESSIONS}
-    return {**COLUMNS, **own, **(mesh_columns() if mesh else {})}
+    return {**COLUMNS, **own, **(mesh_columns() if mesh else {}), **({"dropped": int} if live else {})}
 
 
 @cache
@@ -86,6 +87,8 @@ def rows_of(result: FrameResult | Failure, columns: Columns = COLUMNS) -> list[R
         return [{**blank, "path": result.path, "error": result.error}]
     time_s = None if result.time_s is None else round(result.time_s, 6)
     blank |= {"path": result.path, "frame": result.frame, "time_s": time_s}
+    if "dropped" in columns:
+        blank["dropped"] = result.dropped
     if not len(result.faces):
         return [blank]
     return [{**blank, **_face(result, index)} for index in range(len(result.faces))]

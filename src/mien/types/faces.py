@@ -67,7 +67,7 @@ class Faces:
         evidence: what the action units say about the expression, apart from the network.
         disagreement: float32 (N,) in [0, 1], how far evidence and network are apart; NaN where it cannot be told.
         quality: size, sharpness, exposure and the reasons against a face.
-        track_id: int64 (N,), the same face over time; `None` until a tracker ran.
+        track_id: int64 (N,), the same face over time, from 0 in each clip; `None` for pictures.
     """
 
     box_xyxy_px: np.ndarray

@@ -44,11 +44,12 @@ class FrameResult:
     """What was found in one picture or in one frame of a clip.
 
     Attributes:
-        path: the file.
+        path: the file, or the address of a live source.
         frame: index of the decoded frame, from 0; 0 for a picture.
-        time_s: presentation time in seconds; `None` for a picture.
+        time_s: presentation time in seconds, of a live source from its first frame on; `None` for a picture.
         faces: the faces; of length 0 where there is none.
         size_wh_px: width and height of the upright image.
+        dropped: of a live source the frames left out since the result before, to keep up; `None` for files.
     """
 
     path: str
@@ -56,3 +57,4 @@ class FrameResult:
     time_s: float | None
     faces: Faces
     size_wh_px: tuple[int, int]
+    dropped: int | None = None

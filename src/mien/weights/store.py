@@ -96,7 +96,9 @@ def read_contract(name: str, content: bytes) -> Weights:
         WeightsError: the bytes are no ONNX file, or its metadata lacks the contract or part of it.
     """
     try:
-        session = onnxruntime.InferenceSession(content, _options(1), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content, session_options(1), providers=["CPUExecutionProvider"]
+        )
         stored = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     except Exception as error:  # ONNX Runtime raises its own types, which differ between versions
         raise WeightsError(
@@ -157,11 +159,12 @@ def open_session(weights: Weights, threads: int = 0) -> onnxruntime.InferenceSes
         threads: threads of one inference; 0 leaves it to ONNX Runtime (one a core).
     """
     return onnxruntime.InferenceSession(
-        weights.content, _options(threads), providers=["CPUExecutionProvider"]
+        weights.content, session_options(threads), providers=["CPUExecutionProvider"]
     )
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """How every session is run: so many threads (0 for one a core), which sleep while they wait."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
