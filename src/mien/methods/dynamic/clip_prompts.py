@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Tokenizer:
         """Join the pair that was learned first, again and again."""
         unknown = len(self.ranks)
         while len(parts) > 1:
-            pairs = list(zip(parts, parts[1:], strict=False))
+            pairs = list(itertools.pairwise(parts))
             best = min(pairs, key=lambda pair: self.ranks.get(pair, unknown))
             if best not in self.ranks:
                 break
