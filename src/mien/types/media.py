@@ -21,6 +21,8 @@ class Preprocess:
         template: name of the five-point alignment template.
         channel_order: "RGB", "BGR", or "GREY" for one channel of luma.
         mean, std: per channel, on the 0..255 scale: input = (pixel - mean) / std.
+        frames: of a clip, T: the middle frame of each of so many equal parts, each aligned by itself; `None`
+            for a network that takes single pictures.
     """
 
     size_px: int
@@ -28,6 +30,13 @@ class Preprocess:
     channel_order: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    frames: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input without its batch: (C, S, S), or (C, T, S, S) of a clip."""
+        clip = () if self.frames is None else (self.frames,)
+        return (len(self.mean), *clip, self.size_px, self.size_px)
 
 
 @dataclass(frozen=True)
