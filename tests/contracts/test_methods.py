@@ -42,10 +42,13 @@ def network(method: Method) -> nn.Module:
 
 
 def faces(method: Method, count: int, seed: int = 0) -> Tensor:
-    """Random normalised faces as the contract wants them."""
-    size, mean, std = method.preprocess.size_px, method.preprocess.mean, method.preprocess.std
-    pixels = 255 * torch.rand(count, len(mean), size, size, generator=torch.Generator().manual_seed(seed))
-    return (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    """Random normalised faces, or clips of them, as the contract wants them."""
+    shape = method.preprocess.shape
+    pixels = 255 * torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+    one = (-1, *[1] * (len(shape) - 1))
+    return (pixels - torch.tensor(method.preprocess.mean).view(one)) / torch.tensor(
+        method.preprocess.std
+    ).view(one)
 
 
 def batch(method: Method, count: int, seed: int = 0) -> Batch:
@@ -138,14 +141,28 @@ def test_the_number_of_classes_can_be_chosen(method: Method) -> None:
 
 
 def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Module) -> None:
-    channels = len(method.preprocess.mean)
+    channels, *clip = method.preprocess.shape[:-2]
+    more = [] if not clip else [torch.zeros(1, channels, clip[0] + 1, *method.preprocess.shape[-2:])]
     for wrong in (
-        torch.zeros(1, channels, 7, 7),
-        torch.zeros(1, channels + 1, 64, 64),
-        torch.zeros(3, 64, 64),
+        torch.zeros(1, channels, *clip, 7, 7),
+        torch.zeros(1, channels + 1, *clip, 64, 64),
+        torch.zeros(3, *clip, 64, 64),
+        *more,
     ):
         with pytest.raises(ShapeError, match="expected faces"):
             method.task(network).answer(wrong)
+
+
+def test_every_frame_of_a_clip_counts(method: Method, network: nn.Module) -> None:
+    if method.preprocess.frames is None:
+        pytest.skip("it takes single pictures")
+    clip = faces(method, 1)
+    with torch.no_grad():
+        whole = method.task(network).answer(clip)
+        for frame in range(method.preprocess.frames):
+            changed = clip.clone()
+            changed[:, :, frame] = clip[:, :, frame].flip(-1)
+            assert not torch.equal(method.task(network).answer(changed), whole), frame
 
 
 def test_parameters_are_as_many_as_published(method: Method, network: nn.Module) -> None:
@@ -196,8 +213,8 @@ def test_it_learns_drawn_faces(method: Method) -> None:
     task = method.task(network)
     images = faces(method, 8) * 0.1
     half = images.shape[-1] // 2
-    images[0::2, :, : half // 2] += 2
-    images[1::2, :, -half // 2 :] += 2
+    images[0::2, ..., : half // 2, :] += 2
+    images[1::2, ..., -half // 2 :, :] += 2
     drawn = labelled(method, images, 2)
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
     for module in network.modules():

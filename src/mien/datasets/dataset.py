@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mien.datasets.protocol import Protocol, ids_hash, load_protocol, people_of_split
-from mien.datasets.samples import Samples
+from mien.datasets.samples import Clip, Samples
 from mien.datasets.verification import Verification, first_few, notes_on, order_hint, unit_notes
 from mien.errors import DataError, DataNotFoundError, ProtocolError, UnknownNameError
 from mien.labels.action_units import unit_label, unit_numbers
@@ -86,6 +86,10 @@ class Dataset(ABC):
 
         The function raises `DataError`, naming the file, where a picture cannot be read.
         """
+
+    def clips(self, root: Path, rows: Sequence[Row]) -> Callable[[int], Clip] | None:
+        """A function that gives the clip of `rows[i]`; `None` where the set has single pictures."""
+        return None
 
     @abstractmethod
     def look_alike(self, root: Path, per_class: int = 2, seed: int = 0) -> None:
@@ -176,6 +180,7 @@ class Dataset(ABC):
             people,
             extras,
             protocol.task,
+            self.clips(root, rows),
         )
 
     def _units_of(self, rows: Sequence[Row], protocol: Protocol) -> np.ndarray:

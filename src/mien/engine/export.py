@@ -55,16 +55,16 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
     task = METHODS[recipe.method].task(network.eval())
     stored = facts["preprocess"]
     preprocess = Preprocess(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
-    size = preprocess.size_px
-    model = to_onnx(task, torch.zeros(2, len(preprocess.mean), size, size))
+    model = to_onnx(task, torch.zeros(2, *preprocess.shape))
     if half:
         model = store_as_float16(model)
     contract = _contract(facts, licence)
     write_contract(model, contract)
     runner = face_runner(read_contract(out.stem, model.SerializeToString()))
-    faces = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
+    count = 8 if preprocess.frames is None else 2
+    faces = np.random.default_rng(0).integers(0, 256, (count, *preprocess.shape[1:], 3), np.uint8)
     with torch.no_grad():
-        pixels = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
+        pixels = torch.from_numpy(faces).movedim(-1, 1).float()
         wanted = task.answer(network_input(pixels, preprocess)).numpy()
     parity = float(np.abs(runner.outputs(faces) - wanted).max())
     if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):

@@ -120,6 +120,7 @@ class Recipe:
         method, options: network and the options of its builder.
         protocol: name of the frozen protocol; "folder" for a folder of the user's own.
         size_px: side of the crops, `None` for the method's own.
+        frames: of a clip, `None` for the method's own.
         epochs, batch_size, seed: as they say.
         steps: batches that count as one epoch, `None` for a pass over the pictures. A network that is too slow
             for a pass is measured after fewer.
@@ -142,6 +143,7 @@ class Recipe:
     protocol: str
     options: Mapping[str, Any] = field(default_factory=dict)
     size_px: int | None = None
+    frames: int | None = None
     epochs: int = 20
     batch_size: int = 64
     seed: int = 20261121

@@ -77,26 +77,27 @@ class FaceRunner:
         """Raw outputs of the network, float32 (N, K).
 
         Args:
-            crops: aligned RGB uint8 (N, S, S, 3).
+            crops: aligned RGB uint8 (N, S, S, 3); for a network of clips (N, T, S, S, 3).
         """
         parts = [self.session.run(None, {self.input_name: faces})[0] for faces in self.inputs(crops)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
 
     def inputs(self, crops: np.ndarray) -> Iterator[np.ndarray]:
-        """Aligned crops as the network wants them, float32 (B, C, S, S), batch by batch. See `outputs`."""
-        size = self.preprocess.size_px
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+        """Aligned crops as the network wants them, float32 (B, C, [T,] S, S), batch by batch. See `outputs`."""
+        shape = (*self.preprocess.shape[1:], 3)
+        if crops.dtype != np.uint8 or crops.shape[1:] != shape:
             raise ShapeError(
-                f"expected aligned crops, uint8 (N, {size}, {size}, 3), got {crops.dtype} {crops.shape}"
+                f"expected aligned crops, uint8 (N, {', '.join(map(str, shape))}), got {crops.dtype} {crops.shape}"
             )
         if self.preprocess.channel_order == "BGR":
             crops = crops[..., ::-1]
         elif self.preprocess.channel_order == "GREY":
             crops = (crops @ np.array(LUMA, np.float32))[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
-        for start in range(0, len(crops), self.batch_size):
-            faces = (crops[start : start + self.batch_size] - mean) / std
-            yield np.ascontiguousarray(faces.transpose(0, 3, 1, 2))
+        many = max(1, self.batch_size // (self.preprocess.frames or 1))
+        for start in range(0, len(crops), many):
+            faces = (crops[start : start + many] - mean) / std
+            yield np.ascontiguousarray(np.moveaxis(faces, -1, 1))
 
 
 class ExpressionRunner(FaceRunner):
@@ -127,8 +128,12 @@ class UnitsRunner(FaceRunner):
     task, what = "action_units", "action units"
 
     def units(self, crops: np.ndarray) -> ActionUnits:
-        """Probabilities that the units are there in aligned crops, uint8 (N, S, S, 3)."""
-        values = np.clip(self.outputs(crops), 0.0, 1.0)
+        """Probabilities that the units are there in aligned crops; see `outputs`."""
+        return self.named(self.outputs(crops))
+
+    def named(self, outputs: np.ndarray) -> ActionUnits:
+        """Raw outputs (N, K) as probabilities of the contract's units."""
+        values = np.clip(outputs, 0.0, 1.0)
         return ActionUnits(unit_numbers(self.weights.labels), values, "probability", self.weights.name)
 
 

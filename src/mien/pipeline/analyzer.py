@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError, OptionError
+from mien.errors import InputError, OptionError, WeightsError
 from mien.explain.affect import derived_affect
 from mien.explain.evidence import disagreement, evidence_for
 from mien.faces.mesh import FaceMesh
@@ -82,6 +82,11 @@ class Analyzer:
             )
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
+        if self.runner.preprocess.frames is not None:
+            raise WeightsError(
+                f"expected a network for single pictures, got {self.runner.weights.name!r} for clips of "
+                f"{self.runner.preprocess.frames} frames. Measure it with `mien evaluate`."
+            )
         self.mesh = FaceMesh(threads) if mesh else None
         self.limits = limits or QualityLimits()
         self.batch_frames = batch_frames
