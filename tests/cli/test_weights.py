@@ -16,7 +16,12 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_list_tells_what_is_there_and_verify_what_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "list", "--json"]) == 0
     states = {item["name"]: item["state"] for item in json.loads(capsys.readouterr().out)}
-    assert states == {"yunet": "ok", "expression": "ok", "face_landmarker": "missing", "clip_words": "missing"}
+    assert states == {
+        "yunet": "ok",
+        "expression": "ok",
+        "face_landmarker": "missing",
+        "clip_words": "missing",
+    }
     assert main(["weights", "verify"]) == 1
     assert "face_landmarker  fetched  missing  Apache-2.0" in capsys.readouterr().out
     assert main(["weights", "verify", "yunet"]) == 0

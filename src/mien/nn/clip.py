@@ -74,7 +74,8 @@ class ClipBlock(nn.Module):
         """Attention over the tokens, which are normed already."""
         batch, tokens, width = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(*qkv.unbind(0), is_causal=self.causal)
+        query, key, value = qkv.unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
     def perceive(self, x: Tensor) -> Tensor:
@@ -162,14 +163,15 @@ class TextTower(nn.Module):
 def start_blocks(blocks: nn.ModuleList, width: int) -> None:
     """CLIP's start: normal weights, the deviations by width and depth; biases 0."""
     for block in blocks:
-        for layer, deviation in (
-            (block.qkv, width**-0.5),
-            (block.proj, width**-0.5 * (2 * len(blocks)) ** -0.5),
-            (block.wide, (2 * width) ** -0.5),
-            (block.narrow, width**-0.5 * (2 * len(blocks)) ** -0.5),
+        for name, deviation in (
+            ("qkv", width**-0.5),
+            ("proj", width**-0.5 * (2 * len(blocks)) ** -0.5),
+            ("wide", (2 * width) ** -0.5),
+            ("narrow", width**-0.5 * (2 * len(blocks)) ** -0.5),
         ):
-            nn.init.normal_(layer.weight, std=deviation)
-            nn.init.zeros_(layer.bias)
+            layer = block.get_submodule(name)
+            nn.init.normal_(layer.get_parameter("weight"), std=deviation)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
 
 NAMES = (

@@ -1,1 +1,1 @@
-"""Expressions in clips."""
+"""Expressions that are read from clips; see `mien.methods.method`."""

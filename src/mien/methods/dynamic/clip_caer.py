@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import WeightsError
+from mien.labels.expressions import EXPRESSIONS
 from mien.methods.authors import load_strictly, renamed
 from mien.methods.dynamic.clip_prompts import Prompts, Sentence, padded, sentences_for
 from mien.methods.method import Counts, Paper, Reported, register
@@ -34,7 +35,8 @@ from mien.types.media import Preprocess
 
 FRAMES, SIZE, TEMPERATURE = 16, 224, 0.01
 RAER = ("neutrality", "enjoyment", "confusion", "fatigue", "distraction")
-DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+SEVEN = EXPRESSIONS[:7]
+"""The classes of SEVEN, FERV39k and AFEW, in mien's order."""
 
 
 class TemporalLayer(nn.Module):
@@ -262,7 +264,7 @@ def clip_caer(
         "MIT",
     ),
     preprocess=_preprocess(1),
-    labels=DFEW,
+    labels=SEVEN,
     counts=Counts(153_416_448, 79_392_399_872, 0.0, "counted here"),
     reported=(
         Reported("dfew", "uar", 59.61, "from memory"),
@@ -276,11 +278,11 @@ def clip_caer(
     quick_options=QUICK,
 )
 def clip_caer_face(
-    classes: int = len(DFEW),
+    classes: int = len(SEVEN),
     prompts: Sequence[Sentence] | None = None,
     learned: int = 8,
     frames: int = FRAMES,
     sizes: Mapping[str, int] | None = None,
 ) -> nn.Module:
     """The face alone, which is DFER-CLIP. Options as in `clip_caer`."""
-    return ClipCaer(sentences_for(classes, DFEW, prompts), 1, learned, 1, frames, ClipSizes(**(sizes or {})))
+    return ClipCaer(sentences_for(classes, SEVEN, prompts), 1, learned, 1, frames, ClipSizes(**(sizes or {})))

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import OptionError
+from mien.labels.expressions import EXPRESSIONS
 from mien.methods.dynamic.clip_prompts import Prompts, Sentence, sentences_for
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
@@ -35,7 +36,8 @@ from mien.types.media import Preprocess
 
 FRAMES, SIZE, SCALE = 16, 224, 100.0
 """SCALE is the factor from cosines to logits, at which CLIP's own was held."""
-DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+SEVEN = EXPRESSIONS[:7]
+"""The classes of SEVEN, FERV39k and AFEW, in mien's order."""
 
 
 class Adapter(nn.Module):
@@ -236,7 +238,7 @@ SHARED: dict[str, Any] = {
         2024,
         "arXiv 2407.02157; ACM MM",
     ),
-    "labels": DFEW,
+    "labels": SEVEN,
     "differs": DIFFERS,
     "task": FineCliperTask,
     "quick_options": {
@@ -252,8 +254,8 @@ def _preprocess(streams: int) -> Preprocess:
 
 def _build(classes: int, maps: bool, prompts: Sequence[Sentence] | None, opposites: Sequence[Sentence] | None,
            sizes: Mapping[str, int] | None, **options: Any) -> nn.Module:  # fmt: skip
-    shows = sentences_for(classes, DFEW, prompts)
-    opposes = sentences_for(classes, DFEW, prompts if opposites is None else opposites, "opposes")
+    shows = sentences_for(classes, SEVEN, prompts)
+    opposes = sentences_for(classes, SEVEN, prompts if opposites is None else opposites, "opposes")
     return FineCliper(shows, opposes, maps, sizes=ClipSizes(**{"patch": 16, **(sizes or {})}), **options)
 
 
@@ -276,7 +278,7 @@ def _build(classes: int, maps: bool, prompts: Sequence[Sentence] | None, opposit
     ),
 )
 def finecliper(
-    classes: int = len(DFEW),
+    classes: int = len(SEVEN),
     prompts: Sequence[Sentence] | None = None,
     opposites: Sequence[Sentence] | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -297,7 +299,7 @@ def finecliper(
     counts=Counts(161_910_016, 421_322_210_304, 0.0, "counted here, of which 12,289,280 are trained"),
 )
 def finecliper_frames(
-    classes: int = len(DFEW),
+    classes: int = len(SEVEN),
     prompts: Sequence[Sentence] | None = None,
     opposites: Sequence[Sentence] | None = None,
     sizes: Mapping[str, int] | None = None,
