@@ -191,5 +191,5 @@ def test_the_authors_names() -> None:
         network.encoder.patch.bias, source.encoder.patch.bias
     )
     del state["encoder.blocks.0.attn.q_bias"]
-    with pytest.raises(WeightsError, match=r"names of ControlNet/MARLIN, got others.*q_bias"):
+    with pytest.raises(WeightsError, match=r"(?s)names of ControlNet/MARLIN, got others.*q_bias"):
         from_authors(network, state)

@@ -86,7 +86,7 @@ def test_boxes_of_two_frames_are_one_and_stay_in_the_grid() -> None:
 
 
 def test_a_path_is_as_slow_as_asked_and_its_box_holds_the_thing() -> None:
-    for seed in range(10):
+    for seed in range(3):
         path = moving(np.random.default_rng(seed), speed_px=5.0)
         assert np.abs(np.diff(path.centre_xy_px, axis=0)).max() <= 5.0 + 1e-9
         clip = paste(torch.zeros(3, 16, 224, 224), torch.ones(3, 9, 9), torch.ones(9, 9), path)
@@ -196,5 +196,5 @@ def test_the_authors_names() -> None:
     from_authors(network, state)
     assert torch.equal(network.encoder.patch.bias, source.encoder.patch.bias)
     del state["encoder.norm.bias"]
-    with pytest.raises(WeightsError, match=r"names of MCG-NJU/VideoMAE, got others.*norm.bias"):
+    with pytest.raises(WeightsError, match=r"(?s)names of MCG-NJU/VideoMAE, got others.*norm.bias"):
         from_authors(network, state)

@@ -36,7 +36,7 @@ from mien.types.media import Preprocess
 FRAMES, SIZE, TEMPERATURE = 16, 224, 0.01
 RAER = ("neutrality", "enjoyment", "confusion", "fatigue", "distraction")
 SEVEN = EXPRESSIONS[:7]
-"""The classes of SEVEN, FERV39k and AFEW, in mien's order."""
+"""The classes of DFEW, FERV39k and AFEW, in mien's order."""
 
 
 class TemporalLayer(nn.Module):

@@ -37,7 +37,7 @@ from mien.types.media import Preprocess
 FRAMES, SIZE, SCALE = 16, 224, 100.0
 """SCALE is the factor from cosines to logits, at which CLIP's own was held."""
 SEVEN = EXPRESSIONS[:7]
-"""The classes of SEVEN, FERV39k and AFEW, in mien's order."""
+"""The classes of DFEW, FERV39k and AFEW, in mien's order."""
 
 
 class Adapter(nn.Module):

@@ -108,5 +108,8 @@ def paste(clip: Tensor, thing: Tensor, shape: Tensor, path: Path) -> Tensor:
 
 def ellipse(height: int, width: int) -> Tensor:
     """A shape for `paste`: 1 inside the largest ellipse, 0 outside, (h, w)."""
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    down, across = (
+        torch.linspace(1 / side - 1, 1 - 1 / side, side) for side in (height, width)
+    )  # pixels' centres
+    y, x = torch.meshgrid(down, across, indexing="ij")
     return (x.square() + y.square() <= 1).float()
