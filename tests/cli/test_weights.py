@@ -34,7 +34,7 @@ def test_bundle_writes_and_fetch_from_it_says_what_it_lacks(
     assert main(["weights", "bundle", packed]) == 0
     assert "2 files" in capsys.readouterr().out
     assert main(["weights", "fetch", "--from", packed]) == 2
-    assert "mien: expected face_landmarker at" in capsys.readouterr().err
+    assert "mien: expected clip_words, face_landmarker at" in capsys.readouterr().err
 
 
 def test_an_unknown_file_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

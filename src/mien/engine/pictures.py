@@ -187,7 +187,15 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     Args:
         crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S).
         preprocess: the network's.
+
+    Raises:
+        OptionError: the network wants several views of a clip, of which the engine makes the face alone.
     """
+    if len(preprocess.mean) > 3:
+        raise OptionError(
+            f"expected a network of one view, 3 channels, got one of {len(preprocess.mean)}. Only the face's view is made "
+            "here: take the method's variant of one view, or train it on batches of your own."
+        )
     one = (1, -1, *[1] * (crops.ndim - 2))
     if preprocess.channel_order == "GREY" and crops.shape[1] == 3:
         crops = (crops * torch.tensor(LUMA).view(one)).sum(1, keepdim=True)

@@ -6,8 +6,9 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 
 from mien.datasets.protocol import load_protocol  # noqa: E402
 from mien.engine.optim import optimiser  # noqa: E402
+from mien.engine.pictures import network_input  # noqa: E402
 from mien.engine.recipe import RECIPES  # noqa: E402
-from mien.errors import ShapeError, WeightsError  # noqa: E402
+from mien.errors import OptionError, ShapeError, WeightsError  # noqa: E402
 from mien.methods.dynamic.clip_caer import RAER, ClipCaer, TemporalNet, from_authors  # noqa: E402
 from mien.methods.method import METHODS, create  # noqa: E402
 from mien.methods.task import Batch, Task  # noqa: E402
@@ -173,6 +174,11 @@ def test_the_authors_names_and_sentences() -> None:
     del state["prompt_learner.token_suffix"]
     with pytest.raises(WeightsError, match=r"got none called 'prompt_learner\.token_suffix'"):
         from_authors(other, state)
+
+
+def test_the_engine_refuses_views_that_it_does_not_make() -> None:
+    with pytest.raises(OptionError, match="expected a network of one view, 3 channels, got one of 6"):
+        network_input(torch.zeros(1, 3, 16, 224, 224), METHODS["clip_caer"].preprocess)
 
 
 def test_the_recipes_sentences_are_of_their_protocols_classes() -> None:
