@@ -20,22 +20,25 @@ from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch
 
 NAMES = list(METHODS)
-HUGE = 50_000_000
-"""Parameters from which a network is too slow for a default run of the tests."""
+HUGE, LONG = 50_000_000, 5_000_000_000
+"""Parameters, and operations a clip, from which a network is too slow for a default run of the tests."""
 VAST = 20_000_000_000
-"""Multiply-accumulates from which a network is tested in its small form, and counted without memory."""
+"""Operations from which a network is tested in its small form, and counted without memory."""
+
+
+def form(method: Method) -> Mapping[str, Any]:
+    """Options of the network that is tested: the small ones of one that is too slow for any run."""
+    return method.quick_options if (method.counts.macs or 0) >= VAST else {}
+
+
+def is_slow(method: Method) -> bool:
+    long = method.preprocess.frames is not None and (method.counts.macs or 0) > LONG
+    return not form(method) and (long or (method.counts.parameters or 0) > HUGE)
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(
-            name,
-            marks=[pytest.mark.slow]
-            * (METHODS[name].counts.parameters > HUGE and (METHODS[name].counts.macs or 0) < VAST),
-        )
-        for name in NAMES
-    ],
+    params=[pytest.param(name, marks=[pytest.mark.slow] * is_slow(METHODS[name])) for name in NAMES],
 )
 def method(request: pytest.FixtureRequest) -> Method:
     return METHODS[request.param]
@@ -48,11 +51,6 @@ def network(method: Method) -> nn.Module:
     return create(method.name, **form(method)).eval()
 
 
-def form(method: Method) -> Mapping[str, Any]:
-    """Options of the network that is tested: the small ones of one that is too slow for any run."""
-    return method.quick_options if (method.counts.macs or 0) >= VAST else {}
-
-
 @pytest.fixture(scope="module")
 def counted(method: Method, network: nn.Module) -> tuple[nn.Module, Tensor]:
     """The network in its own size, and a batch of one; a vast one has shapes, but no numbers."""
@@ -63,10 +61,12 @@ def counted(method: Method, network: nn.Module) -> tuple[nn.Module, Tensor]:
 
 
 def faces(method: Method, count: int, seed: int = 0) -> Tensor:
-    """Random normalised faces, or clips of them, as the contract wants them."""
+    """Random normalised faces, clips of them, or blendshapes, as the contract wants them."""
     shape = method.preprocess.shape
-    pixels = 255 * torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
-    one = (-1, *[1] * (len(shape) - 1))
+    drawn = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+    if method.preprocess.of_mesh:
+        return (drawn - torch.tensor(method.preprocess.mean)) / torch.tensor(method.preprocess.std)
+    pixels, one = 255 * drawn, (-1, *[1] * (len(shape) - 1))
     return (pixels - torch.tensor(method.preprocess.mean).view(one)) / torch.tensor(
         method.preprocess.std
     ).view(one)
@@ -87,10 +87,13 @@ def labelled(method: Method, images: Tensor, labels: int) -> Batch:
 def test_facts_are_whole(method: Method) -> None:
     assert method.paper.title and method.paper.authors and method.paper.source
     assert 1990 < method.paper.year < 2100
-    assert method.preprocess.channel_order in ("RGB", "BGR", "GREY")
+    channels = {"RGB": 3, "BGR": 3, "GREY": 1, "BLENDSHAPES": 52}
     assert len(method.preprocess.mean) == len(method.preprocess.std)
-    channels = len(method.preprocess.mean)  # of colour three, or three a view of a clip that has several
-    assert channels == 1 if method.preprocess.channel_order == "GREY" else channels % 3 == 0
+    count, own = len(method.preprocess.mean), channels[method.preprocess.channel_order]
+    assert count == own or (
+        own == 3 and method.preprocess.frames and count % 3 == 0
+    )  # several views of a clip
+    assert method.preprocess.of_mesh == (method.preprocess.channel_order == "BLENDSHAPES")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source
     assert method.build.__doc__
@@ -163,27 +166,31 @@ def test_the_number_of_classes_can_be_chosen(method: Method) -> None:
 
 
 def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Module) -> None:
+    for wrong in wrong_shapes(method):
+        with pytest.raises(ShapeError, match=r"expected (faces|blendshapes)"):
+            method.task(network).answer(torch.zeros(wrong))
+
+
+def wrong_shapes(method: Method) -> list[tuple[int, ...]]:
+    """Of another side, other channels, no batch, another number of frames."""
+    if method.preprocess.of_mesh:
+        *clip, values = method.preprocess.shape
+        more = [(1, clip[0] + 1, values)] if clip else []
+        return [(1, *clip, values - 1), method.preprocess.shape, *more]
     channels, *clip = method.preprocess.shape[:-2]
-    more = [] if not clip else [torch.zeros(1, channels, clip[0] + 1, *method.preprocess.shape[-2:])]
-    for wrong in (
-        torch.zeros(1, channels, *clip, 7, 7),
-        torch.zeros(1, channels + 1, *clip, 64, 64),
-        torch.zeros(3, *clip, 64, 64),
-        *more,
-    ):
-        with pytest.raises(ShapeError, match="expected faces"):
-            method.task(network).answer(wrong)
+    more = [(1, channels, clip[0] + 1, *method.preprocess.shape[-2:])] if clip else []
+    return [(1, channels, *clip, 7, 7), (1, channels + 1, *clip, 64, 64), (3, *clip, 64, 64), *more]
 
 
 def test_every_frame_of_a_clip_counts(method: Method, network: nn.Module) -> None:
     if method.preprocess.frames is None:
         pytest.skip("it takes single pictures")
-    clip = faces(method, 1)
+    clip, axis = faces(method, 1), 1 if method.preprocess.of_mesh else 2
     with torch.no_grad():
         whole = method.task(network).answer(clip)
         for frame in range(method.preprocess.frames):
             changed = clip.clone()
-            changed[:, :, frame] = clip[:, :, frame].flip(-1)
+            changed.select(axis, frame).copy_(clip.select(axis, frame).flip(-1))
             assert not torch.equal(method.task(network).answer(changed), whole), frame
 
 
@@ -236,9 +243,10 @@ def test_it_learns_drawn_faces(method: Method) -> None:
     network = create(method.name, classes=2, **method.quick_options).train()
     task = method.task(network)
     images = faces(method, 8) * 0.1
-    half = images.shape[-1] // 2
-    images[0::2, ..., : half // 2, :] += 2
-    images[1::2, ..., -half // 2 :, :] += 2
+    rows = images.transpose(-1, -2) if not method.preprocess.of_mesh else images
+    half = rows.shape[-1] // 2
+    rows[0::2, ..., : half // 2] += 2
+    rows[1::2, ..., -half // 2 :] += 2
     drawn = labelled(method, images, 2)
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
     for module in network.modules():

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 
-from mien.datasets.dataset import Dataset, Reader, Row
+from mien.datasets.dataset import Dataset, Kept, Reader, Row
+from mien.datasets.held_out import HELD_OUT, hold_out
 from mien.datasets.pictures import SUFFIXES
+from mien.datasets.protocol import Protocol
 from mien.datasets.reading import files_of, read_picture
 from mien.datasets.samples import Clip
 from mien.errors import DataError
@@ -114,6 +117,27 @@ class ClipDataset(Dataset):
     def reader(self, root: Path, rows: Sequence[Row]) -> Reader:
         """The middle frame of each clip."""
         return middle_frames(self.clips(root, rows))
+
+
+class FoldedClips(ClipDataset):
+    """Base of sets that come with their folds: `splits` are the folds' test lists, and no person is named.
+
+    Of the other folds, one clip in ten of each class, chosen by the hash of its name, selects.
+    """
+
+    def _of_split(self, kept: Sequence[Kept], protocol: Protocol, split: str, fold: int) -> list[Kept]:
+        """Clips of a split when one of the folds is tested."""
+        if split == "all":
+            return list(kept)
+        if not 0 <= fold < len(self.splits):
+            raise DataError(f"expected a fold from 0 to {len(self.splits) - 1}, got {fold}")
+        tested = self.splits[fold]
+        if split == protocol.test:
+            return [one for one in kept if one[0].split == tested]
+        others = [one for one in kept if one[0].split != tested]
+        dealt = hold_out([replace(row, split="train") for row, _ in others])
+        selects = {row.id for row in dealt if row.split == HELD_OUT}
+        return [one for one in others if (one[0].id in selects) == (split == protocol.select)]
 
 
 def middle_frames(clips: Callable[[int], Clip]) -> Reader:

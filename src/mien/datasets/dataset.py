@@ -22,6 +22,9 @@ from mien.registry import Registry
 
 Reader = Callable[[int], np.ndarray]
 
+ANY = "any class"
+"""Stands in `Dataset.expected` for a split of which we know the size alone."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -42,7 +45,7 @@ class Row:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-_Kept = tuple[Row, tuple[int, np.ndarray | None]]
+Kept = tuple[Row, tuple[int, np.ndarray | None]]
 """A row with its target and soft label under a protocol."""
 
 
@@ -56,7 +59,7 @@ class Dataset(ABC):
         units: FACS numbers of `extras["action_units"]`, in its order; empty where the set has none. A value is
             1 there, 0 not there, -1 or NaN not known.
         expected: split -> class -> pictures as distributed, for what we know; see `expected_source`. Pictures
-            with action units and without a class count as "coded".
+            with action units and without a class count as "coded", all of a split as `ANY`.
         expected_source: "counted here", "reported by the authors", or "from memory".
     """
 
@@ -155,7 +158,7 @@ class Dataset(ABC):
             self._check(protocol, split, chosen)
         return self._samples(root, protocol, chosen)
 
-    def _samples(self, root: Path, protocol: Protocol, chosen: Sequence[_Kept]) -> Samples:
+    def _samples(self, root: Path, protocol: Protocol, chosen: Sequence[Kept]) -> Samples:
         rows = [row for row, _ in chosen]
         ids = tuple(row.id for row in rows)
         target = np.array([target for _, (target, _) in chosen], np.int64)
@@ -196,7 +199,7 @@ class Dataset(ABC):
         values = stored.reshape(len(rows), len(self.units))[:, [self.units.index(unit) for unit in wanted]]
         return np.where(values < 0, np.float32(np.nan), values)
 
-    def _of_split(self, kept: Sequence[_Kept], protocol: Protocol, split: str, fold: int) -> list[_Kept]:
+    def _of_split(self, kept: Sequence[Kept], protocol: Protocol, split: str, fold: int) -> list[Kept]:
         """Rows of a split, or of the folds by person; see `people_of_split`."""
         if split == "all":
             return list(kept)
@@ -206,7 +209,7 @@ class Dataset(ABC):
         wanted = people_of_split(protocol, people, split, fold)
         return [one for one in kept if one[0].subject in wanted]
 
-    def _check(self, protocol: Protocol, split: str, chosen: Sequence[_Kept]) -> None:
+    def _check(self, protocol: Protocol, split: str, chosen: Sequence[Kept]) -> None:
         facts = protocol.splits.get(split)
         if facts is None:
             return
@@ -309,7 +312,8 @@ class Dataset(ABC):
         problems = []
         for split, classes in expected.items():
             for label, wanted in classes.items():
-                got = found.get(split, {}).get(label, 0)
+                inside = found.get(split, {})
+                got = sum(inside.values()) if label == ANY else inside.get(label, 0)
                 if got != wanted:
                     problems.append(
                         f"expected {wanted} pictures of {label!r} in {split!r} ({self.expected_source}), got {got}"

@@ -61,11 +61,9 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
     contract = _contract(facts, licence)
     write_contract(model, contract)
     runner = face_runner(read_contract(out.stem, model.SerializeToString()))
-    count = 8 if preprocess.frames is None else 2
-    faces = np.random.default_rng(0).integers(0, 256, (count, *preprocess.shape[1:], 3), np.uint8)
+    faces, values = _probe(preprocess)
     with torch.no_grad():
-        pixels = torch.from_numpy(faces).movedim(-1, 1).float()
-        wanted = task.answer(network_input(pixels, preprocess)).numpy()
+        wanted = task.answer(network_input(values, preprocess)).numpy()
     parity = float(np.abs(runner.outputs(faces) - wanted).max())
     if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
         raise WeightsError(
@@ -85,6 +83,16 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         "max_logit_difference_to_torch": parity,
         "calibration": contract["calibration"],
     }
+
+
+def _probe(preprocess: Preprocess) -> tuple[np.ndarray, torch.Tensor]:
+    """Random faces as a runner takes them, and the same as `network_input` does."""
+    random, count = np.random.default_rng(0), 8 if preprocess.frames is None else 2
+    if preprocess.of_mesh:
+        values = random.random((count, *preprocess.shape), np.float32)
+        return values, torch.from_numpy(values)
+    faces = random.integers(0, 256, (count, *preprocess.shape[1:], 3), np.uint8)
+    return faces, torch.from_numpy(faces).movedim(-1, 1).float()
 
 
 def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:

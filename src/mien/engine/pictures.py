@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mien.datasets.samples import Samples
+from mien.engine.blendshapes import mirrored, read_blendshapes
 from mien.engine.cut_outs import cut_out, cut_out_clips, cut_out_photos, unit_to_cut
 from mien.engine.recipe import Recipe, Views
 from mien.errors import DataError, OptionError
@@ -18,7 +19,7 @@ from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_s
 from mien.methods.task import Batch
 from mien.transforms.align import template_to_image
 from mien.transforms.augment import degrade, erased, jittered_crops
-from mien.types.media import LUMA, Preprocess
+from mien.types.media import LUMA, MESH, Preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,8 @@ class Pictures:
     """A split in memory.
 
     Attributes:
-        images: uint8 (N, C, H, W), C 1 or 3; of clips (N, F, C, H, W), F stored frames in their order.
+        images: uint8 (N, C, H, W), C 1 or 3; of clips (N, F, C, H, W), F stored frames in their order. For
+            networks that read the mesh, float32 blendshapes (N, 52) or (N, F, 52).
         matrices: float32 (N, 2, 3), coordinates of the aligned crop in units of its side -> image pixels.
         targets: float32 (N, K) shares of the classes; a row of zeros teaches nothing.
         truth: int64 (N,) the class that is measured, -1 where there is none.
@@ -84,7 +86,12 @@ class Pictures:
     @property
     def frames(self) -> int | None:
         """T, the frames of a clip that a network sees; `None` for single pictures."""
-        return self.images.shape[1] // self.spare if self.images.ndim == 5 else None
+        return self.images.shape[1] // self.spare if self.images.ndim in (3, 5) else None
+
+    @property
+    def of_mesh(self) -> bool:
+        """`images` are blendshapes."""
+        return self.images.ndim < 4
 
     @property
     def teaching(self) -> Tensor:
@@ -127,7 +134,11 @@ def prepare(
         OptionError: frames are asked for, and the samples are single pictures.
     """
     placed: np.ndarray | None
-    if frames is not None:
+    if template == MESH:
+        tensor, kept, failures = read_blendshapes(samples, None if frames is None else frames * spare, quiet)
+        placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
+        found = np.ones(len(kept), bool)
+    elif frames is not None:
         tensor, found, kept, failures = cut_out_clips(samples, template, size_px, frames * spare, quiet)
         placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
     elif samples.framing == "photo":
@@ -185,12 +196,14 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """Crops in 0..255 as a network wants them: channels and normalisation.
 
     Args:
-        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S).
+        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); or blendshapes in 0..1.
         preprocess: the network's.
 
     Raises:
         OptionError: the network wants several views of a clip, of which the engine makes the face alone.
     """
+    if preprocess.of_mesh:
+        return (crops - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
     if len(preprocess.mean) > 3:
         raise OptionError(
             f"expected a network of one view, 3 channels, got one of {len(preprocess.mean)}. Only the face's view is made "
@@ -256,18 +269,29 @@ def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
 
 
 def plain_views(pictures: Pictures, rows: Tensor, size: int) -> Tensor:
-    """The plain aligned crops of some pictures, (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size)."""
+    """The plain aligned crops of some pictures, (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size).
+
+    Blendshapes stay as they are, (B, 52) or (B, T, 52).
+    """
 
     def view(images: Tensor) -> Tensor:
+        if pictures.of_mesh:
+            return images
         return jittered_crops(images, pictures.matrices[rows], size, None)
 
     return _frame_by_frame(pictures, rows, view, None)
 
 
 def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
-    """Jittered, partly degraded crops (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size)."""
+    """Jittered, partly degraded crops (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size).
+
+    Of blendshapes (B, 52) or (B, T, 52), half are mirrored where the views say so; nothing else is varied.
+    """
 
     def view(images: Tensor) -> Tensor:
+        if pictures.of_mesh:
+            turned = torch.rand(len(images), 1, generator=random) < (0.5 if views.mirror else 0.0)
+            return torch.where(turned, mirrored(images), images)
         crops = _moved(images, pictures.matrices[rows], size, views, random)
         if views.degraded > 0:
             some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
@@ -286,7 +310,7 @@ def _frame_by_frame(
 
     Args:
         pictures, rows: what is seen.
-        view: (B, C, H, W) -> (B, 3, S, S); draws from `random`.
+        view: (B, C, H, W) -> (B, 3, S, S), or (B, 52) -> (B, 52); draws from `random`.
         random: also draws the frame of each segment; `None` for the middle ones.
     """
     if pictures.frames is None:
@@ -304,7 +328,7 @@ def _frame_by_frame(
         if random is not None and state is not None:
             random.set_state(state)
         frames.append(view(pictures.images[rows, place]))
-    return torch.stack(frames, 2)
+    return torch.stack(frames, 1 if pictures.of_mesh else 2)
 
 
 def _moved(

@@ -513,14 +513,14 @@ def _asked_to_stop() -> Iterator[threading.Event]:
 def _refuse_frames(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
     """Refuse splits that have not the network's number of frames, and rules, which look into layers of pictures."""
     for pictures in parts:
-        if pictures.frames != preprocess.frames:
+        if (pictures.frames, pictures.of_mesh) != (preprocess.frames, preprocess.of_mesh):
             raise OptionError(
                 f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "
-                f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames."
+                f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames and template."
             )
-    if preprocess.frames is not None and recipe.rule is not None:
+    if recipe.rule is not None and len(preprocess.shape) != 3:
         raise OptionError(
-            f"expected no rule for a network of clips, got {recipe.rule!r}, which is for pictures"
+            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
         )
 
 

@@ -113,7 +113,7 @@ def measure(
         )
     samples = (dataset or DATASETS[protocol.dataset]).samples(root, protocol, split, fold, check)
     rows = np.arange(len(samples)) if several else np.flatnonzero(samples.target >= 0)
-    if runner.preprocess.frames is None:
+    if runner.preprocess.frames is None and not runner.preprocess.of_mesh:
         crops, found, failures, used = crops_of(samples, rows, runner, quiet)
         outputs, pixels = runner.outputs(crops), hashlib.sha256(crops.tobytes()).hexdigest()
     else:

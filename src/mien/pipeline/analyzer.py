@@ -82,10 +82,12 @@ class Analyzer:
             )
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
-        if self.runner.preprocess.frames is not None:
+        if self.runner.preprocess.frames is not None or self.runner.preprocess.of_mesh:
+            frames = self.runner.preprocess.frames
+            what = f"clips of {frames} frames" if frames else "blendshapes"
             raise WeightsError(
-                f"expected a network for single pictures, got {self.runner.weights.name!r} for clips of "
-                f"{self.runner.preprocess.frames} frames. Measure it with `mien evaluate`."
+                f"expected a network for single pictures, got {self.runner.weights.name!r} for {what}. Measure it with "
+                "`mien evaluate`."
             )
         self.mesh = FaceMesh(threads) if mesh else None
         self.limits = limits or QualityLimits()
