@@ -90,9 +90,8 @@ def test_facts_are_whole(method: Method) -> None:
     channels = {"RGB": 3, "BGR": 3, "GREY": 1, "BLENDSHAPES": 52}
     assert len(method.preprocess.mean) == len(method.preprocess.std)
     count, own = len(method.preprocess.mean), channels[method.preprocess.channel_order]
-    assert count == own or (
-        own == 3 and method.preprocess.frames and count % 3 == 0
-    )  # several views of a clip
+    views = 1 if method.preprocess.frames is None or own != 3 else count // 3
+    assert count == own * views and views > 0
     assert method.preprocess.of_mesh == (method.preprocess.channel_order == "BLENDSHAPES")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source

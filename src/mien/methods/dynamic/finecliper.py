@@ -124,7 +124,7 @@ class FineCliper(nn.Module):
     def stream(self, frames: Tensor, number: int) -> Tensor:
         """Features of length 1 of one stream, (B, 3, T, S, S) -> (B, C): the mean over its frames."""
         x = self.vision.embed(frames.transpose(1, 2).flatten(0, 1))
-        for block, adapters in zip(self.vision.blocks, self.adapters[number], strict=True):  # type: ignore[arg-type]
+        for block, adapters in zip(self.vision.blocks, self.adapters[number], strict=True):  # type: ignore[call-overload]
             x = adapters(block, x, self.frames)
         return functional.normalize(self.vision.pool(x).unflatten(0, (-1, self.frames)).mean(1), dim=1)
 
