@@ -37,8 +37,8 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         half: store large constants as float16 (computed in float32): half the bytes.
 
     Returns:
-        sha256, bytes, parity (largest difference of the outputs: logits, or probabilities of units) and
-        calibration.
+        sha256, bytes, parity (largest difference of the outputs: logits, or probabilities of units),
+        calibration, and whether `mien analyze` takes it: it sees pictures, not clips or blendshapes.
 
     Raises:
         CheckpointError: the run has no finished epoch, or is not whole.
@@ -82,6 +82,7 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         "bytes": len(content),
         "max_logit_difference_to_torch": parity,
         "calibration": contract["calibration"],
+        "analyses": len(preprocess.shape) == 3,
     }
 
 

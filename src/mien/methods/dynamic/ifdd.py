@@ -261,7 +261,7 @@ class Ifdd(nn.Module):
         """The last maps of the third and of the fourth stage: (B, 4C, 8, 14, 14) and (B, 8C, 8, 7, 7)."""
         tokens = self.stem(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.pos_encoding["class_token"].expand(len(x), 1, -1), tokens], 1)
-        kept = []
+        kept: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
             if index in (sum(STAGES[:3]) - 1, sum(STAGES) - 1):

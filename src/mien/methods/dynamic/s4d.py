@@ -245,8 +245,8 @@ class S4dTask(Task):
         if not isinstance(output, dict):  # in evaluation mode nothing is balanced
             return soft_cross_entropy(output, batch.targets, batch.class_weights)
         loss = soft_cross_entropy(output["expression"], batch.targets, batch.class_weights)
-        idle = self.network.head if batch.images.ndim == 4 else self.network.image_head
-        nothing = sum(parameter.sum() for parameter in idle.parameters()) * 0.0  # type: ignore[union-attr]
+        idle = self.network.get_submodule("head" if batch.images.ndim == 4 else "image_head")
+        nothing = 0.0 * torch.cat([parameter.flatten() for parameter in idle.parameters()]).sum()
         return loss + BALANCE_WEIGHT * output["balance"] + nothing
 
 
