@@ -111,6 +111,8 @@ def test_masks_that_cannot_be_made_are_refused() -> None:
             visible_tubelets(maps, GRID, random, strategy)
     with pytest.raises(ShapeError, match=r"expected a parsing \(8, 224, 224\)"):
         visible_tubelets(parsing()[:4], GRID, random)
+    with pytest.raises(ShapeError, match=r"expected classes 0 to 10 in slot 0, or 255 all over, got \[42\]"):
+        visible_tubelets(np.full((8, 224, 224), 42, np.uint8), GRID, random)
 
 
 def test_losses_in_closed_form() -> None:

@@ -73,7 +73,7 @@ def visible_tubelets(
 
     Raises:
         OptionError: another strategy, or "fasking" without a parsing.
-        ShapeError: a parsing of another size.
+        ShapeError: a parsing of another size, or with other classes.
     """
     if strategy not in STRATEGIES or (strategy == "fasking") != (parsing is not None):
         raise OptionError(
@@ -116,6 +116,10 @@ def _by_regions(
             if seen[slot].mean() >= share:
                 break
             seen[slot] |= (classes == number).any((1, 3))
+        if seen[slot].mean() < share:
+            raise ShapeError(
+                f"expected classes 0 to 10 in slot {slot}, or {UNTOLD} all over, got {np.unique(classes).tolist()[:12]}"
+            )
     return seen.reshape(grid[0], -1)
 
 
