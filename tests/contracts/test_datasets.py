@@ -62,6 +62,7 @@ def test_rows_of_the_look_alike(dataset: Dataset, drawn: Path) -> None:
     rows = dataset.rows(drawn)
     named = {row.label for row in rows} - {None}
     classes_known = {label for classes in dataset.expected.values() for label in classes} | set(EXPRESSIONS)
+    classes_known |= {label for protocol in protocols(dataset, drawn) for label in protocol.labels}
     assert len(named) > 1 or dataset.units
     assert named <= classes_known
     if dataset.units:
@@ -82,6 +83,20 @@ def test_pictures_of_the_look_alike(dataset: Dataset, drawn: Path) -> None:
         assert picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
         assert picture.std() > 1
         assert np.array_equal(picture, read(index))
+
+
+def test_clips_of_the_look_alike(dataset: Dataset, drawn: Path) -> None:
+    rows = dataset.rows(drawn)
+    clips = dataset.clips(drawn, rows)
+    if clips is None:
+        pytest.skip("single pictures")
+    for index in (0, len(rows) - 1):
+        clip = clips(index)
+        frames = clip.read([0, clip.count - 1, clip.count - 1])
+        assert [frame.dtype for frame in frames] == [np.uint8] * 3 and frames[0].std() > 1
+        assert not np.array_equal(frames[0], frames[1]) and np.array_equal(frames[1], frames[2])
+        middle = clip.read([clip.count // 2])[0]
+        assert np.array_equal(dataset.reader(drawn, rows)(index), middle)
 
 
 def test_a_look_alike_is_in_order_but_for_its_counts(dataset: Dataset, drawn: Path) -> None:
@@ -172,7 +187,7 @@ def test_a_damaged_picture_is_a_problem_and_no_exception(dataset: Dataset, tmp_p
 def damage(root: Path) -> None:
     """Spoil the pictures: loose files, members of archives, numbers in tables; an npz file loses its end."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    pictures = [path for path in files if path.suffix.lower() in (*SUFFIXES, ".mp4", ".avi")]
     for path in pictures:
         path.write_bytes(b"\xff\xd8 no picture")
     for path in files if not pictures else ():

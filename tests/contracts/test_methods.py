@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +20,25 @@ from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch
 
 NAMES = list(METHODS)
-HUGE = 50_000_000
-"""Parameters from which a network is too slow for a default run of the tests."""
+HUGE, LONG = 50_000_000, 5_000_000_000
+"""Parameters, and operations a clip, from which a network is too slow for a default run of the tests."""
+VAST = 20_000_000_000
+"""Operations from which a network is tested in its small form, and counted without memory."""
+
+
+def form(method: Method) -> Mapping[str, Any]:
+    """Options of the network that is tested: the small ones of one that is too slow for any run."""
+    return method.quick_options if (method.counts.macs or 0) >= VAST else {}
+
+
+def is_slow(method: Method) -> bool:
+    long = method.preprocess.frames is not None and (method.counts.macs or 0) > LONG
+    return not form(method) and (long or (method.counts.parameters or 0) > HUGE)
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=[pytest.mark.slow] * (METHODS[name].counts.parameters > HUGE))
-        for name in NAMES
-    ],
+    params=[pytest.param(name, marks=[pytest.mark.slow] * is_slow(METHODS[name])) for name in NAMES],
 )
 def method(request: pytest.FixtureRequest) -> Method:
     return METHODS[request.param]
@@ -38,14 +48,28 @@ def method(request: pytest.FixtureRequest) -> Method:
 def network(method: Method) -> nn.Module:
     """One network in evaluation mode; tests that train take a copy."""
     torch.manual_seed(0)
-    return create(method.name).eval()
+    return create(method.name, **form(method)).eval()
+
+
+@pytest.fixture(scope="module")
+def counted(method: Method, network: nn.Module) -> tuple[nn.Module, Tensor]:
+    """The network in its own size, and a batch of one; a vast one has shapes, but no numbers."""
+    if not form(method):
+        return network, faces(method, 1)
+    with torch.device("meta"):
+        return create(method.name).eval(), torch.zeros(1, *method.preprocess.shape)
 
 
 def faces(method: Method, count: int, seed: int = 0) -> Tensor:
-    """Random normalised faces as the contract wants them."""
-    size, mean, std = method.preprocess.size_px, method.preprocess.mean, method.preprocess.std
-    pixels = 255 * torch.rand(count, len(mean), size, size, generator=torch.Generator().manual_seed(seed))
-    return (pixels - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(std).view(-1, 1, 1)
+    """Random normalised faces, clips of them, or blendshapes, as the contract wants them."""
+    shape = method.preprocess.shape
+    drawn = torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+    if method.preprocess.of_mesh:
+        return (drawn - torch.tensor(method.preprocess.mean)) / torch.tensor(method.preprocess.std)
+    pixels, one = 255 * drawn, (-1, *[1] * (len(shape) - 1))
+    return (pixels - torch.tensor(method.preprocess.mean).view(one)) / torch.tensor(
+        method.preprocess.std
+    ).view(one)
 
 
 def batch(method: Method, count: int, seed: int = 0) -> Batch:
@@ -63,9 +87,12 @@ def labelled(method: Method, images: Tensor, labels: int) -> Batch:
 def test_facts_are_whole(method: Method) -> None:
     assert method.paper.title and method.paper.authors and method.paper.source
     assert 1990 < method.paper.year < 2100
-    assert method.preprocess.channel_order in ("RGB", "BGR", "GREY")
+    channels = {"RGB": 3, "BGR": 3, "GREY": 1, "BLENDSHAPES": 52}
     assert len(method.preprocess.mean) == len(method.preprocess.std)
-    assert len(method.preprocess.mean) == (1 if method.preprocess.channel_order == "GREY" else 3)
+    count, own = len(method.preprocess.mean), channels[method.preprocess.channel_order]
+    views = 1 if method.preprocess.frames is None or own != 3 else count // 3
+    assert count == own * views and views > 0
+    assert method.preprocess.of_mesh == (method.preprocess.channel_order == "BLENDSHAPES")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source
     assert method.build.__doc__
@@ -113,7 +140,7 @@ def test_a_batch_equals_its_singles(method: Method, network: nn.Module) -> None:
 def test_saved_weights_load_into_a_fresh_network(method: Method, network: nn.Module) -> None:
     stored = save({name: value.contiguous() for name, value in network.state_dict().items()})
     torch.manual_seed(1)
-    fresh = create(method.name).eval()
+    fresh = create(method.name, **form(method)).eval()
     fresh.load_state_dict(load(stored), strict=True)
     with torch.no_grad():
         images = faces(method, 1)
@@ -138,31 +165,51 @@ def test_the_number_of_classes_can_be_chosen(method: Method) -> None:
 
 
 def test_a_wrong_size_is_refused_with_our_error(method: Method, network: nn.Module) -> None:
-    channels = len(method.preprocess.mean)
-    for wrong in (
-        torch.zeros(1, channels, 7, 7),
-        torch.zeros(1, channels + 1, 64, 64),
-        torch.zeros(3, 64, 64),
-    ):
-        with pytest.raises(ShapeError, match="expected faces"):
-            method.task(network).answer(wrong)
+    for wrong in wrong_shapes(method):
+        with pytest.raises(ShapeError, match=r"expected (faces|blendshapes)"):
+            method.task(network).answer(torch.zeros(wrong))
 
 
-def test_parameters_are_as_many_as_published(method: Method, network: nn.Module) -> None:
+def wrong_shapes(method: Method) -> list[tuple[int, ...]]:
+    """Of another side, other channels, no batch, another number of frames."""
+    if method.preprocess.of_mesh:
+        *clip, values = method.preprocess.shape
+        more = [(1, clip[0] + 1, values)] if clip else []
+        return [(1, *clip, values - 1), method.preprocess.shape, *more]
+    channels, *clip = method.preprocess.shape[:-2]
+    more = [(1, channels, clip[0] + 1, *method.preprocess.shape[-2:])] if clip else []
+    return [(1, channels, *clip, 7, 7), (1, channels + 1, *clip, 64, 64), (3, *clip, 64, 64), *more]
+
+
+def test_every_frame_of_a_clip_counts(method: Method, network: nn.Module) -> None:
+    if method.preprocess.frames is None:
+        pytest.skip("it takes single pictures")
+    clip, axis = faces(method, 1), 1 if method.preprocess.of_mesh else 2
+    with torch.no_grad():
+        whole = method.task(network).answer(clip)
+        for frame in range(method.preprocess.frames):
+            changed = clip.clone()
+            changed.select(axis, frame).copy_(clip.select(axis, frame).flip(-1))
+            assert not torch.equal(method.task(network).answer(changed), whole), frame
+
+
+def test_parameters_are_as_many_as_published(method: Method, counted: tuple[nn.Module, Tensor]) -> None:
+    network, _ = counted
     left_out = sum(
         parameter.numel()
         for name in method.counts.without
         for parameter in network.get_submodule(name).parameters()
     )
-    counted = sum(parameter.numel() for parameter in network.parameters()) - left_out
-    assert counted == pytest.approx(method.counts.parameters, rel=method.counts.tolerance)
+    own = sum(parameter.numel() for parameter in network.parameters()) - left_out
+    assert own == pytest.approx(method.counts.parameters, rel=method.counts.tolerance)
 
 
-def test_operations_are_as_many_as_published(method: Method, network: nn.Module) -> None:
+def test_operations_are_as_many_as_published(method: Method, counted: tuple[nn.Module, Tensor]) -> None:
+    network, clip = counted
     if method.counts.macs is None:
         pytest.skip("no count of operations is known for this method")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        method.task(network).answer(faces(method, 1))
+        method.task(network).answer(clip)
     # The counter does not see grouped element-wise work; it counts two operations a multiply-accumulate.
     assert counter.get_total_flops() / 2 == pytest.approx(
         method.counts.macs, rel=max(0.02, method.counts.tolerance)
@@ -195,9 +242,10 @@ def test_it_learns_drawn_faces(method: Method) -> None:
     network = create(method.name, classes=2, **method.quick_options).train()
     task = method.task(network)
     images = faces(method, 8) * 0.1
-    half = images.shape[-1] // 2
-    images[0::2, :, : half // 2] += 2
-    images[1::2, :, -half // 2 :] += 2
+    rows = images.transpose(-1, -2) if not method.preprocess.of_mesh else images
+    half = rows.shape[-1] // 2
+    rows[0::2, ..., : half // 2] += 2
+    rows[1::2, ..., -half // 2 :] += 2
     drawn = labelled(method, images, 2)
     optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
     for module in network.modules():

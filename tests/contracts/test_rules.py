@@ -37,7 +37,9 @@ def test_a_recipe_uses_it(rule: Rule) -> None:
     [
         pytest.param(METHODS[name], id=name, marks=[pytest.mark.slow] if name in LARGE else [])
         for name in METHODS
-        if name not in CUTS_CROPS and not issubclass(METHODS[name].task, UnitsTask)
+        if name not in CUTS_CROPS
+        and not issubclass(METHODS[name].task, UnitsTask)
+        and len(METHODS[name].preprocess.shape) == 3
     ],
 )
 def test_it_wraps_any_task(rule: Rule, method: Method) -> None:

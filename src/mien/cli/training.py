@@ -184,7 +184,11 @@ def _export(options: argparse.Namespace) -> int:
         print(
             f"{made['file']}: {made['bytes'] / 1e6:.1f} MB, sha256 {made['sha256']}\n"
             f"largest difference to torch's logits: {made['max_logit_difference_to_torch']:.2g}\n"
-            f"Next: mien analyze --model {made['file']} PATH"
+            + (
+                f"Next: mien analyze --model {made['file']} PATH"
+                if made["analyses"]
+                else f"Next: mien evaluate {made['file']} PROTOCOL --data ROOT"
+            )
         )
     return exits.OK
 
@@ -206,6 +210,7 @@ def _methods(options: argparse.Namespace) -> int:
                 "source": method.paper.source,
                 "code": method.paper.code,
                 "input_px": method.preprocess.size_px,
+                "frames": method.preprocess.frames,
                 "channels": method.preprocess.channel_order,
                 "labels": list(method.labels),
                 "parameters": method.counts.parameters,

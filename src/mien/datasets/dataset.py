@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mien.datasets.protocol import Protocol, ids_hash, load_protocol, people_of_split
-from mien.datasets.samples import Samples
+from mien.datasets.samples import Clip, Samples
 from mien.datasets.verification import Verification, first_few, notes_on, order_hint, unit_notes
 from mien.errors import DataError, DataNotFoundError, ProtocolError, UnknownNameError
 from mien.labels.action_units import unit_label, unit_numbers
@@ -21,6 +21,9 @@ from mien.labels.expressions import EXPRESSIONS, canonical
 from mien.registry import Registry
 
 Reader = Callable[[int], np.ndarray]
+
+ANY = "any class"
+"""Stands in `Dataset.expected` for a split of which we know the size alone."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Row:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-_Kept = tuple[Row, tuple[int, np.ndarray | None]]
+Kept = tuple[Row, tuple[int, np.ndarray | None]]
 """A row with its target and soft label under a protocol."""
 
 
@@ -56,7 +59,7 @@ class Dataset(ABC):
         units: FACS numbers of `extras["action_units"]`, in its order; empty where the set has none. A value is
             1 there, 0 not there, -1 or NaN not known.
         expected: split -> class -> pictures as distributed, for what we know; see `expected_source`. Pictures
-            with action units and without a class count as "coded".
+            with action units and without a class count as "coded", all of a split as `ANY`.
         expected_source: "counted here", "reported by the authors", or "from memory".
     """
 
@@ -86,6 +89,10 @@ class Dataset(ABC):
 
         The function raises `DataError`, naming the file, where a picture cannot be read.
         """
+
+    def clips(self, root: Path, rows: Sequence[Row]) -> Callable[[int], Clip] | None:
+        """A function that gives the clip of `rows[i]`; `None` where the set has single pictures."""
+        return None
 
     @abstractmethod
     def look_alike(self, root: Path, per_class: int = 2, seed: int = 0) -> None:
@@ -151,7 +158,7 @@ class Dataset(ABC):
             self._check(protocol, split, chosen)
         return self._samples(root, protocol, chosen)
 
-    def _samples(self, root: Path, protocol: Protocol, chosen: Sequence[_Kept]) -> Samples:
+    def _samples(self, root: Path, protocol: Protocol, chosen: Sequence[Kept]) -> Samples:
         rows = [row for row, _ in chosen]
         ids = tuple(row.id for row in rows)
         target = np.array([target for _, (target, _) in chosen], np.int64)
@@ -176,6 +183,7 @@ class Dataset(ABC):
             people,
             extras,
             protocol.task,
+            self.clips(root, rows),
         )
 
     def _units_of(self, rows: Sequence[Row], protocol: Protocol) -> np.ndarray:
@@ -191,7 +199,7 @@ class Dataset(ABC):
         values = stored.reshape(len(rows), len(self.units))[:, [self.units.index(unit) for unit in wanted]]
         return np.where(values < 0, np.float32(np.nan), values)
 
-    def _of_split(self, kept: Sequence[_Kept], protocol: Protocol, split: str, fold: int) -> list[_Kept]:
+    def _of_split(self, kept: Sequence[Kept], protocol: Protocol, split: str, fold: int) -> list[Kept]:
         """Rows of a split, or of the folds by person; see `people_of_split`."""
         if split == "all":
             return list(kept)
@@ -201,7 +209,7 @@ class Dataset(ABC):
         wanted = people_of_split(protocol, people, split, fold)
         return [one for one in kept if one[0].subject in wanted]
 
-    def _check(self, protocol: Protocol, split: str, chosen: Sequence[_Kept]) -> None:
+    def _check(self, protocol: Protocol, split: str, chosen: Sequence[Kept]) -> None:
         facts = protocol.splits.get(split)
         if facts is None:
             return
@@ -304,7 +312,8 @@ class Dataset(ABC):
         problems = []
         for split, classes in expected.items():
             for label, wanted in classes.items():
-                got = found.get(split, {}).get(label, 0)
+                inside = found.get(split, {})
+                got = sum(inside.values()) if label == ANY else inside.get(label, 0)
                 if got != wanted:
                     problems.append(
                         f"expected {wanted} pictures of {label!r} in {split!r} ({self.expected_source}), got {got}"

@@ -89,6 +89,39 @@ def drawn_photo(width: int, height: int, faces: Sequence[Part], seed: int = 0) -
     return np.clip(small + random.normal(0, 4, small.shape), 0, 255).astype(np.uint8)
 
 
+def save_clip(path: Path, frames: Sequence[np.ndarray]) -> None:
+    """Write frames as a video file, or where the name has no ending as a folder of pictures 00001.jpg, ..."""
+    if not path.suffix:
+        for number, frame in enumerate(frames, 1):
+            save(path / f"{number:05d}.jpg", frame)
+        return
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25, options={"qscale": "3"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        container.mux(stream.encode())
+
+
+def drawn_clip(expression: str, seed: int, whole: bool = False, frames: int = 6) -> list[np.ndarray]:
+    """Frames of one drawn face that is neutral at first: RGB uint8, of 64 px, or of 160 x 122 around the face.
+
+    Args:
+        expression: one of `EXPRESSIONS`; shown from the second frame on.
+        seed: of the face.
+        whole: a picture with a face in it, instead of a face that fills it.
+        frames: how many.
+    """
+    shown = ["neutral"] + [expression] * (frames - 1)
+    if whole:
+        return [drawn_photo(160, 122, [(name, (35, 10, 100), seed)], seed) for name in shown]
+    return [drawn_face(name, 64, seed) for name in shown]
+
+
 def stable_seed(seed: int, name: str) -> int:
     """A seed for one picture, from the look-alike's seed and the picture's name."""
     return zlib.crc32(f"{seed} {name}".encode())

@@ -12,15 +12,29 @@ from mien.errors import DataError, LabelError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
+class Clip:
+    """A sample that is a sequence of pictures; see `mien.datasets.clips`.
+
+    Attributes:
+        count: its frames, at least 1.
+        read: gives the frames of some indices (0 to count - 1, rising, any of them more than once), each as
+            uint8, grey (H, W) or RGB (H, W, 3). Raises `DataError` where one cannot be read.
+    """
+
+    count: int
+    read: Callable[[Sequence[int]], list[np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
 class Samples:
-    """The pictures and labels of one split under one protocol.
+    """The pictures, or clips, and labels of one split under one protocol.
 
     Attributes:
         ids: a stable name of each picture, as the data set has it ("train_00001.jpg").
         labels: the K classes, in the order of `target` and of the columns of `soft`; with the task
             "action_units" the units, in the order of the columns of `extras["action_units"]`.
         target: int (N,), index into `labels`, -1 where the protocol gives a picture no single class.
-        read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3).
+        read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3); of a clip, its middle frame.
         framing: "crop" where a picture shows one face that fills it, "photo" where the face is to be found.
         soft: float32 (N, K) shares of votes, `None` where the set has single labels. A row of zeros is
             a picture that teaches nothing.
@@ -31,6 +45,8 @@ class Samples:
         sha256: hash over ids, targets and soft labels, so that a report can name its data; the pictures
             themselves are hashed by `Dataset.verify`.
         task: the protocol's.
+        clip: gives clip i, `None` where the samples are single pictures. Raises `DataError` where it cannot be
+            opened.
     """
 
     ids: tuple[str, ...]
@@ -43,6 +59,7 @@ class Samples:
     subjects: tuple[str, ...] | None = None
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     task: str = "expression"
+    clip: Callable[[int], Clip] | None = None
 
     def __post_init__(self) -> None:
         count, classes = len(self.ids), len(self.labels)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mien.engine.pictures import MARGIN, Cues, Pictures
+from mien.engine.cut_outs import MARGIN
+from mien.engine.pictures import Cues, Pictures
 from mien.errors import DataError, DataNotFoundError
 from mien.transforms.align import inverted
 from mien.transforms.au_cues import expression_map

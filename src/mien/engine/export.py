@@ -37,8 +37,8 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         half: store large constants as float16 (computed in float32): half the bytes.
 
     Returns:
-        sha256, bytes, parity (largest difference of the outputs: logits, or probabilities of units) and
-        calibration.
+        sha256, bytes, parity (largest difference of the outputs: logits, or probabilities of units),
+        calibration, and whether `mien analyze` takes it: it sees pictures, not clips or blendshapes.
 
     Raises:
         CheckpointError: the run has no finished epoch, or is not whole.
@@ -55,17 +55,15 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
     task = METHODS[recipe.method].task(network.eval())
     stored = facts["preprocess"]
     preprocess = Preprocess(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
-    size = preprocess.size_px
-    model = to_onnx(task, torch.zeros(2, len(preprocess.mean), size, size))
+    model = to_onnx(task, torch.zeros(2, *preprocess.shape))
     if half:
         model = store_as_float16(model)
     contract = _contract(facts, licence)
     write_contract(model, contract)
     runner = face_runner(read_contract(out.stem, model.SerializeToString()))
-    faces = np.random.default_rng(0).integers(0, 256, (8, size, size, 3), np.uint8)
+    faces, values = _probe(preprocess)
     with torch.no_grad():
-        pixels = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
-        wanted = task.answer(network_input(pixels, preprocess)).numpy()
+        wanted = task.answer(network_input(values, preprocess)).numpy()
     parity = float(np.abs(runner.outputs(faces) - wanted).max())
     if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
         raise WeightsError(
@@ -84,7 +82,18 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         "bytes": len(content),
         "max_logit_difference_to_torch": parity,
         "calibration": contract["calibration"],
+        "analyses": len(preprocess.shape) == 3,
     }
+
+
+def _probe(preprocess: Preprocess) -> tuple[np.ndarray, torch.Tensor]:
+    """Random faces as a runner takes them, and the same as `network_input` does."""
+    random, count = np.random.default_rng(0), 8 if preprocess.frames is None else 2
+    if preprocess.of_mesh:
+        values = random.random((count, *preprocess.shape), np.float32)
+        return values, torch.from_numpy(values)
+    faces = random.integers(0, 256, (count, *preprocess.shape[1:], 3), np.uint8)
+    return faces, torch.from_numpy(faces).movedim(-1, 1).float()
 
 
 def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -16,14 +16,13 @@ from mien.errors import OptionError, TrainingError
 def optimiser(network: nn.Module, settings: Optim) -> torch.optim.Optimizer:
     """The optimiser of a recipe, over the parameters that are trained; decay on weights, not on biases.
 
-    Each group has a `scale`, by which the learning rate of a step is multiplied: 1, or that of its layer.
+    Each group has a `scale`, by which the learning rate of a step is multiplied: 1, or that of its layer or name.
 
     Raises:
-        OptionError: `layer_decay` for a network that does not say its layers.
+        OptionError: `layer_decay` for a network that does not say its layers, or a name in `scales` that fits nothing.
     """
-    parts: list[tuple[float, list[Tensor]]] = []
     if settings.layer_decay == 1:
-        parts = [(1.0, [parameter for parameter in network.parameters() if parameter.requires_grad])]
+        parts = _by_name(network, settings.scales)
     else:
         parts = _by_layer(network, settings.layer_decay)
     groups = [
@@ -52,6 +51,20 @@ def _by_layer(network: nn.Module, decay: float) -> list[tuple[float, list[Tensor
         if parameter.requires_grad:
             groups[layer_of(name)].append(parameter)
     return [(decay ** (layers + 1 - layer), group) for layer, group in enumerate(groups)]
+
+
+def _by_name(network: nn.Module, scales: Mapping[str, float]) -> list[tuple[float, list[Tensor]]]:
+    """Scale and parameters: 1 for the rest, then those of each begin of a name, the longest that fits."""
+    groups: dict[str, list[Tensor]] = {"": [], **{begin: [] for begin in scales}}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups[max((begin for begin in groups if name.startswith(begin)), key=len)].append(parameter)
+    empty = [begin for begin in scales if not groups[begin]]
+    if empty:
+        raise OptionError(
+            f"expected begins of names of {type(network).__name__}'s trained parameters in optim.scales, got {empty[0]!r}"
+        )
+    return [(scales.get(begin, 1.0), group) for begin, group in groups.items() if group]
 
 
 def learning_rate(

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from mien.datasets.samples import Samples
+from mien.engine.blendshapes import mirrored, read_blendshapes
+from mien.engine.cut_outs import cut_out, cut_out_clips, cut_out_photos, unit_to_cut
 from mien.engine.recipe import Recipe, Views
 from mien.errors import DataError, OptionError
-from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size, points_of
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size
 from mien.methods.task import Batch
-from mien.transforms.align import inverted, template_to_image, warp
+from mien.transforms.align import template_to_image
 from mien.transforms.augment import degrade, erased, jittered_crops
-from mien.types.media import LUMA, Preprocess
-
-MARGIN = 0.25
-"""Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
-IN_MEMORY = 4 * 2**30
-"""Bytes of cut-outs of photographs up to which they are kept in memory, and not in a temporary file."""
+from mien.types.media import LUMA, MESH, Preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +44,8 @@ class Pictures:
     """A split in memory.
 
     Attributes:
-        images: uint8 (N, C, H, W), C 1 or 3.
+        images: uint8 (N, C, H, W), C 1 or 3; of clips (N, F, C, H, W), F stored frames in their order. For
+            networks that read the mesh, float32 blendshapes (N, 52) or (N, F, 52).
         matrices: float32 (N, 2, 3), coordinates of the aligned crop in units of its side -> image pixels.
         targets: float32 (N, K) shares of the classes; a row of zeros teaches nothing.
         truth: int64 (N,) the class that is measured, -1 where there is none.
@@ -66,6 +61,8 @@ class Pictures:
         placed: float64 (N, 2, 3), coordinates of the aligned crop -> pixels of the picture as it was read, before it was
             cut out; `None` where that is not known.
         cues: heat maps for the batches' extra "au_cue", or `None`.
+        spare: of clips, how many frames of each segment are stored: training draws one of them, and the middle
+            one is measured. F is `spare` times the network's frames.
     """
 
     images: Tensor
@@ -81,9 +78,20 @@ class Pictures:
     task: str = "expression"
     placed: np.ndarray | None = None
     cues: Cues | None = None
+    spare: int = 1
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def frames(self) -> int | None:
+        """T, the frames of a clip that a network sees; `None` for single pictures."""
+        return self.images.shape[1] // self.spare if self.images.ndim in (3, 5) else None
+
+    @property
+    def of_mesh(self) -> bool:
+        """`images` are blendshapes."""
+        return self.images.ndim < 4
 
     @property
     def teaching(self) -> Tensor:
@@ -98,10 +106,18 @@ class Pictures:
         return self.teaching if self.task == "action_units" else self.truth >= 0
 
 
-def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -> Pictures:
+def prepare(
+    samples: Samples,
+    template: str,
+    size_px: int,
+    quiet: bool = True,
+    frames: int | None = None,
+    spare: int = 1,
+) -> Pictures:
     """Read a split, find the faces, and keep what views need.
 
-    Pictures that all have one small size stay as they are; others are cut around the face with a margin.
+    Of clips, the middle frames of `frames` times `spare` equal parts are kept; without `frames` a clip counts
+    as its middle frame. Pictures that all have one small size stay as they are; others are cut around the face with a margin.
     Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
     left out. A picture that cannot be read is left out. Both are named in `failures`.
 
@@ -110,13 +126,24 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         template: alignment template of the network.
         size_px: side of its crops.
         quiet: no progress bar.
+        frames: of a clip that the network sees; `None` for a network of single pictures.
+        spare: frames of each segment to draw from, an odd number.
 
     Raises:
         DataError: more than half of the pictures could not be used.
+        OptionError: frames are asked for, and the samples are single pictures.
     """
-    if samples.framing == "photo":
-        tensor, placed, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
-        matrices = np.tile(_unit_to_cut(size_px), (len(kept), 1, 1))
+    placed: np.ndarray | None
+    if template == MESH:
+        tensor, kept, failures = read_blendshapes(samples, None if frames is None else frames * spare, quiet)
+        placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
+        found = np.ones(len(kept), bool)
+    elif frames is not None:
+        tensor, found, kept, failures = cut_out_clips(samples, template, size_px, frames * spare, quiet)
+        placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
+    elif samples.framing == "photo":
+        tensor, placed, kept, failures = cut_out_photos(samples, template, size_px, quiet)
+        matrices = np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
         found = np.ones(len(kept), bool)
     else:
         images, kept, failures = samples.readable(quiet=quiet)
@@ -127,7 +154,7 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         if one_small_size(images):
             stack, matrices = np.stack(images), placed
         else:
-            stack, matrices = _cut_out(images, placed, size_px)
+            stack, matrices = cut_out(images, placed, size_px)
         stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
         tensor = torch.from_numpy(np.ascontiguousarray(stack))
     if len(kept) * 2 < len(samples):
@@ -153,6 +180,7 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         failures=tuple(failures),
         task=samples.task,
         placed=placed,
+        spare=spare,
     )
 
 
@@ -164,81 +192,30 @@ def _identities(samples: Samples) -> dict[str, np.ndarray]:
     return {"identity": np.array([number.get(name, -1) for name in samples.subjects], np.int64)}
 
 
-def _cut_out_photos(
-    samples: Samples, template: str, size_px: int, quiet: bool
-) -> tuple[Tensor, np.ndarray, list[int], list[str]]:
-    """Cut-outs as `_cut_out`, one photograph at a time.
-
-    Sets of videos hold more frames than fit into memory, and even their cut-outs may: those then lie in a
-    temporary file without a name.
-
-    Returns:
-        uint8 (M, C, S, S); where they lay, (M, 2, 3); the rows they are of; failures.
-    """
-    side, detector = cut_side(size_px), crop_detector()
-    shape = (len(samples), 3, side, side)
-    stack: np.ndarray
-    if math.prod(shape) > IN_MEMORY:
-        with tempfile.TemporaryFile() as file:
-            stack = np.memmap(file, np.uint8, "w+", shape=shape)
-    else:
-        stack = np.empty(shape, np.uint8)
-    kept: list[int] = []
-    placed = np.empty((len(samples), 2, 3))
-    unread, faceless, grey = [], [], True
-    for row in tqdm(range(len(samples)), "finding faces", disable=quiet, unit="picture", leave=False):
-        try:
-            image = samples.read(row)
-        except DataError as error:
-            unread.append(str(error))
-            continue
-        points, seen = points_of(as_rgb(image), "photo", detector)
-        if not seen:
-            faceless.append(f"{samples.ids[row]}: no face found")
-            continue
-        placed[len(kept)] = template_to_image(template, points)
-        cut = _cut_out([as_rgb(image)], placed[len(kept)][None], size_px)[0][0]
-        stack[len(kept)] = cut.transpose(2, 0, 1)
-        grey = grey and image.ndim == 2
-        kept.append(row)
-    cuts = torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)])
-    return cuts, placed[: len(kept)], kept, unread + faceless
-
-
-def cut_side(size_px: int) -> int:
-    """Side of a cut-out with its margin, pixels."""
-    return round(size_px * (1 + 2 * MARGIN))
-
-
-def _unit_to_cut(size_px: int) -> np.ndarray:
-    """Unit coordinates of the aligned crop -> pixels of its cut-out, (2, 3)."""
-    return np.array([[size_px, 0, size_px * MARGIN], [0, size_px, size_px * MARGIN]], float)
-
-
-def _cut_out(images: list[np.ndarray], placed: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Aligned cut-outs with a margin, uint8 (N, S, S[, 3]), and their one matrix (N, 2, 3)."""
-    side, unit_to_cut = cut_side(size_px), _unit_to_cut(size_px)
-    cuts = []
-    for image, to_image in zip(images, placed, strict=True):
-        cut, _ = warp(as_rgb(image), _after(unit_to_cut, inverted(to_image)), side)
-        cuts.append(cut if image.ndim == 3 else cut[..., 0])
-    return np.stack(cuts), np.tile(unit_to_cut, (len(images), 1, 1))
-
-
-def _after(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The (2, 3) matrix that applies `inner`, then `outer`."""
-    return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
-
-
 def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
-    """RGB or grey crops in 0..255, (B, 3 or 1, S, S), as a network wants them: channels and normalisation."""
+    """Crops in 0..255 as a network wants them: channels and normalisation.
+
+    Args:
+        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); or blendshapes in 0..1.
+        preprocess: the network's.
+
+    Raises:
+        OptionError: the network wants several views of a clip, of which the engine makes the face alone.
+    """
+    if preprocess.of_mesh:
+        return (crops - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
+    if len(preprocess.mean) > 3:
+        raise OptionError(
+            f"expected a network of one view, 3 channels, got one of {len(preprocess.mean)}. Only the face's view is made "
+            "here: take the method's variant of one view, or train it on batches of your own."
+        )
+    one = (1, -1, *[1] * (crops.ndim - 2))
     if preprocess.channel_order == "GREY" and crops.shape[1] == 3:
-        crops = (crops * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        crops = (crops * torch.tensor(LUMA).view(one)).sum(1, keepdim=True)
     elif preprocess.channel_order == "BGR":
         crops = crops.flip(1)
-    mean = torch.tensor(preprocess.mean).view(1, -1, 1, 1)
-    std = torch.tensor(preprocess.std).view(1, -1, 1, 1)
-    return ((crops - mean) / std).contiguous(memory_format=torch.channels_last)
+    inputs = (crops - torch.tensor(preprocess.mean).view(one)) / torch.tensor(preprocess.std).view(one)
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs.contiguous()
 
 
 def epoch_order(pictures: Pictures, balanced: bool, seed: int, epoch: int) -> Tensor:
@@ -291,15 +268,67 @@ def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
     return min(whole, recipe.steps or whole)
 
 
+def plain_views(pictures: Pictures, rows: Tensor, size: int) -> Tensor:
+    """The plain aligned crops of some pictures, (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size).
+
+    Blendshapes stay as they are, (B, 52) or (B, T, 52).
+    """
+
+    def view(images: Tensor) -> Tensor:
+        if pictures.of_mesh:
+            return images
+        return jittered_crops(images, pictures.matrices[rows], size, None)
+
+    return _frame_by_frame(pictures, rows, view, None)
+
+
 def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
-    """Jittered, partly degraded crops (B, 3, size, size) in 0..255."""
-    crops = _moved(pictures.images[rows], pictures.matrices[rows], size, views, random)
-    if views.degraded > 0:
-        some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
-        crops = torch.where(some, degrade(crops, random), crops)
-    if views.erase > 0:
-        crops = erased(crops, views.erase, views.erase_least, views.erase_most, random)
-    return crops
+    """Jittered, partly degraded crops (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size).
+
+    Of blendshapes (B, 52) or (B, T, 52), half are mirrored where the views say so; nothing else is varied.
+    """
+
+    def view(images: Tensor) -> Tensor:
+        if pictures.of_mesh:
+            turned = torch.rand(len(images), 1, generator=random) < (0.5 if views.mirror else 0.0)
+            return torch.where(turned, mirrored(images), images)
+        crops = _moved(images, pictures.matrices[rows], size, views, random)
+        if views.degraded > 0:
+            some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
+            crops = torch.where(some, degrade(crops, random), crops)
+        if views.erase > 0:
+            crops = erased(crops, views.erase, views.erase_least, views.erase_most, random)
+        return crops
+
+    return _frame_by_frame(pictures, rows, view, random)
+
+
+def _frame_by_frame(
+    pictures: Pictures, rows: Tensor, view: Callable[[Tensor], Tensor], random: torch.Generator | None
+) -> Tensor:
+    """What a view gives of some pictures; of clips, of each frame, from the same random state: all vary alike.
+
+    Args:
+        pictures, rows: what is seen.
+        view: (B, C, H, W) -> (B, 3, S, S), or (B, 52) -> (B, 52); draws from `random`.
+        random: also draws the frame of each segment; `None` for the middle ones.
+    """
+    if pictures.frames is None:
+        return view(pictures.images[rows])
+    shape = len(rows), pictures.frames
+    drawn = (
+        torch.full(shape, pictures.spare // 2)
+        if random is None
+        else torch.randint(pictures.spare, shape, generator=random)
+    )
+    places = pictures.spare * torch.arange(pictures.frames) + drawn
+    state = None if random is None else random.get_state()
+    frames = []
+    for place in places.T:
+        if random is not None and state is not None:
+            random.set_state(state)
+        frames.append(view(pictures.images[rows, place]))
+    return torch.stack(frames, 1 if pictures.of_mesh else 2)
 
 
 def _moved(

@@ -32,6 +32,7 @@ class Optim:
         sam_adaptive: scale the radius by the weights (Kwon et al., ICML 2021).
         layer_decay: factor on the learning rate from one layer to the one below it, 1 for none (Clark et al.,
             "ELECTRA", ICLR 2020); the network must say its layers (`layers`, `layer_of`).
+        scales: begin of a parameter's name -> factor on its learning rate, the longest that fits; others have 1.
     """
 
     name: str = "adamw"
@@ -44,6 +45,7 @@ class Optim:
     sam_rho: float = 0.0
     sam_adaptive: bool = False
     layer_decay: float = 1.0
+    scales: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Recipe:
         method, options: network and the options of its builder.
         protocol: name of the frozen protocol; "folder" for a folder of the user's own.
         size_px: side of the crops, `None` for the method's own.
+        frames: of a clip, `None` for the method's own.
         epochs, batch_size, seed: as they say.
         steps: batches that count as one epoch, `None` for a pass over the pictures. A network that is too slow
             for a pass is measured after fewer.
@@ -140,6 +143,7 @@ class Recipe:
     protocol: str
     options: Mapping[str, Any] = field(default_factory=dict)
     size_px: int | None = None
+    frames: int | None = None
     epochs: int = 20
     batch_size: int = 64
     seed: int = 20261121
@@ -174,6 +178,8 @@ class Recipe:
                 raise OptionError(f"expected {name} of at least 1, got {value}")
         if not 0 < self.optim.layer_decay <= 1:
             raise OptionError(f"expected optim.layer_decay over 0 to 1, got {self.optim.layer_decay}")
+        if self.optim.scales and self.optim.layer_decay != 1:
+            raise OptionError("expected optim.scales or optim.layer_decay, got both")
         if not 0 <= self.ema < 1:
             raise OptionError(f"expected ema from 0 to under 1, got {self.ema}")
 

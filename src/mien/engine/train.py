@@ -41,18 +41,27 @@ from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
-from mien.engine.pictures import Pictures, batches, network_input, prepare, seed_of, steps_an_epoch
+from mien.engine.pictures import (
+    Pictures,
+    batches,
+    network_input,
+    plain_views,
+    prepare,
+    seed_of,
+    steps_an_epoch,
+)
 from mien.engine.recipe import Recipe, recipe_from
 from mien.engine.selection import of_expressions, of_units, refuse_for_units
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.rule import RULES
 from mien.methods.task import Batch, Task
-from mien.transforms.augment import jittered_crops
 from mien.types.media import Preprocess
 
 SAVE_EVERY_S = 300.0
 """Seconds between two checkpoints inside an epoch."""
+SPARE_FRAMES = 3
+"""Frames kept of each segment of a clip that is learned from; an epoch sees one of them, drawn anew."""
 
 
 def train(
@@ -103,6 +112,8 @@ def train(
                 preprocess.template,
                 preprocess.size_px,
                 quiet,
+                preprocess.frames,
+                SPARE_FRAMES if preprocess.frames and split == protocol.train else 1,
             )
             for split in (protocol.train, protocol.select)
         ]
@@ -114,15 +125,28 @@ def train(
 
 
 def preprocess_of(recipe: Recipe) -> Preprocess:
-    """The method's crop, at the recipe's size."""
+    """The method's crop, at the recipe's size and number of frames.
+
+    Raises:
+        OptionError: the recipe sets frames for a method that takes single pictures.
+    """
     preprocess = METHODS[recipe.method].preprocess
-    return dataclasses.replace(preprocess, size_px=recipe.size_px) if recipe.size_px else preprocess
+    if recipe.frames and preprocess.frames is None:
+        raise OptionError(
+            f"expected no frames for {recipe.method!r}, which takes pictures, got {recipe.frames}"
+        )
+    return dataclasses.replace(
+        preprocess,
+        size_px=recipe.size_px or preprocess.size_px,
+        frames=recipe.frames or preprocess.frames,
+    )
 
 
 def options_of(recipe: Recipe) -> dict[str, Any]:
-    """The builder's options; one that is built for a side, `size`, gets the recipe's."""
-    sized = "size" in inspect.signature(METHODS[recipe.method].build).parameters
-    return {**recipe.options, **({"size": recipe.size_px} if sized and recipe.size_px else {})}
+    """The builder's options; one that is built for a side, `size`, or for `frames`, gets the recipe's."""
+    known = inspect.signature(METHODS[recipe.method].build).parameters
+    own = {"size": recipe.size_px, "frames": recipe.frames}
+    return {**recipe.options, **{name: value for name, value in own.items() if value and name in known}}
 
 
 def build(recipe: Recipe, classes: int) -> nn.Module:
@@ -152,8 +176,8 @@ def predict(
     """Logits (N, K) of the plain aligned crops, one view, on the CPU."""
     task.network.eval()
     answers = []
-    for images, matrices in zip(pictures.images.split(128), pictures.matrices.split(128), strict=True):
-        crops = network_input(jittered_crops(images, matrices, preprocess.size_px, None), preprocess)
+    for rows in torch.arange(len(pictures)).split(max(1, 128 // (pictures.frames or 1))):
+        crops = network_input(plain_views(pictures, rows, preprocess.size_px), preprocess)
         answers.append(task.answer(crops.to(device or "cpu")).float().cpu())
     return torch.cat(answers)
 
@@ -193,14 +217,16 @@ class Run:
             )
         if protocol.task == "action_units":
             refuse_for_units(recipe)
+        _refuse_frames(recipe, self.preprocess, train, select)
         for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
         torch.manual_seed(recipe.seed)
         network = build(recipe, len(protocol.labels))
         self.started = _start(network, recipe)
-        network = network.to(self.group.device)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(self.group.device)
+        if self.preprocess.frames is None:
+            self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if compiled and recipe.rule is not None:
             raise OptionError(
@@ -482,6 +508,20 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _refuse_frames(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
+    """Refuse splits that have not the network's number of frames, and rules, which look into layers of pictures."""
+    for pictures in parts:
+        if (pictures.frames, pictures.of_mesh) != (preprocess.frames, preprocess.of_mesh):
+            raise OptionError(
+                f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "
+                f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames and template."
+            )
+    if recipe.rule is not None and len(preprocess.shape) != 3:
+        raise OptionError(
+            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
+        )
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:

@@ -19,6 +19,7 @@ from mien.datasets.protocol import Protocol, load_protocol
 from mien.datasets.samples import Samples
 from mien.errors import DataError, LabelError
 from mien.evaluate import report
+from mien.evaluate.clips import outputs_of_clips
 from mien.evaluate.units import measure_units, units_to_markdown
 from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, points_of
 from mien.labels.action_units import unit_numbers
@@ -97,6 +98,8 @@ def measure(
         LabelError: the network lacks a class or unit of the protocol.
         WeightsError: it finds action units and the protocol asks for classes, or the other way round.
         DataNotFoundError, DataError: the data are not there or not as frozen.
+        OptionError: it takes clips, and the protocol's samples are single pictures. The other way round, each
+            clip counts as its middle frame.
     """
     protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
     split = split or protocol.test
@@ -110,11 +113,15 @@ def measure(
         )
     samples = (dataset or DATASETS[protocol.dataset]).samples(root, protocol, split, fold, check)
     rows = np.arange(len(samples)) if several else np.flatnonzero(samples.target >= 0)
-    crops, found, failures, used = crops_of(samples, rows, runner, quiet)
-    if isinstance(runner, UnitsRunner):
-        answers = _of_units(samples, used, runner, crops, protocol)
+    if runner.preprocess.frames is None and not runner.preprocess.of_mesh:
+        crops, found, failures, used = crops_of(samples, rows, runner, quiet)
+        outputs, pixels = runner.outputs(crops), hashlib.sha256(crops.tobytes()).hexdigest()
     else:
-        answers = _of_classes(samples, used, runner, crops, protocol)
+        outputs, found, failures, used, pixels = outputs_of_clips(samples, rows, runner, quiet)
+    if isinstance(runner, UnitsRunner):
+        answers = _of_units(samples, used, runner, outputs, protocol)
+    else:
+        answers = _of_classes(samples, used, runner, outputs, protocol)
     figures, probabilities, truth = answers
     threshold = float(runner.weights.calibration["threshold"])
     facts = {
@@ -125,10 +132,11 @@ def measure(
         "model": Path(model).name,
         "model_sha256": runner.weights.sha256,
         "data_sha256": samples.sha256,
-        "pixels_sha256": hashlib.sha256(crops.tobytes()).hexdigest(),
+        "pixels_sha256": pixels,
         "face_found": round(float(found.mean()), 4),
         "failures": failures,
         "views": 1,
+        **({} if samples.clip is None else {"frames": runner.preprocess.frames or "1, the middle one"}),
         "mien": __version__,
         "machine": platform.machine(),
         "date": date.today().isoformat(),
@@ -141,9 +149,9 @@ _Answers = tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]
 
 
 def _of_classes(
-    samples: Samples, used: np.ndarray, runner: ExpressionRunner, crops: np.ndarray, protocol: Protocol
+    samples: Samples, used: np.ndarray, runner: ExpressionRunner, outputs: np.ndarray, protocol: Protocol
 ) -> _Answers:
-    scores = runner.probabilities(runner.logits(crops))
+    scores = runner.probabilities(outputs)
     # Classes that the protocol does not have are left out of the answer, whatever their probability.
     probabilities = np.stack([scores[name] for name in protocol.labels], 1)
     probabilities = probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-12)
@@ -161,9 +169,9 @@ def _of_classes(
 
 
 def _of_units(
-    samples: Samples, used: np.ndarray, runner: UnitsRunner, crops: np.ndarray, protocol: Protocol
+    samples: Samples, used: np.ndarray, runner: UnitsRunner, outputs: np.ndarray, protocol: Protocol
 ) -> _Answers:
-    found = runner.units(crops)
+    found = runner.named(outputs)
     probabilities = np.stack([found[unit] for unit in unit_numbers(protocol.labels)], 1)
     truth = samples.extras["action_units"][used]
     people = None if samples.subjects is None else [samples.subjects[row] for row in used]

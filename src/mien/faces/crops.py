@@ -104,6 +104,22 @@ def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndar
     return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)
 
 
+def points_of_clip(
+    frames: Sequence[np.ndarray], framing: str, detector: YuNet
+) -> tuple[np.ndarray, np.ndarray]:
+    """Five points (T, 5, 2) in each RGB frame of a clip, and where they were found, bool (T,).
+
+    Every frame is searched by itself (`points_of`). One without a face takes the points of the nearest frame
+    that has one, the earlier of two.
+    """
+    pairs = [points_of(frame, framing, detector) for frame in frames]
+    points, seen = np.stack([five for five, _ in pairs]), np.array([was_seen for _, was_seen in pairs])
+    there = np.flatnonzero(seen)
+    if len(there):
+        points = points[there[np.abs(there - np.arange(len(frames))[:, None]).argmin(1)]]
+    return points, seen
+
+
 def landmarks_of_pictures(
     images: Sequence[np.ndarray], framing: str, detector: YuNet, quiet: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:

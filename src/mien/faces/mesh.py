@@ -27,8 +27,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from mien.errors import MissingExtraError, OptionError, ShapeError, WeightsError
-from mien.faces.crops import as_rgb
+from mien.faces.crops import as_rgb, points_of_clip
 from mien.faces.mesh_geometry import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, HeadModel, read_head_model
+from mien.faces.yunet import YuNet
 from mien.transforms.align import fit_similarity, inverted
 from mien.types.mesh import BLENDSHAPES, MESH_POINTS, Mesh, joined
 from mien.weights.fetch import fetched_bytes
@@ -168,6 +169,30 @@ class FaceMesh:
         crop = _cut(image, to_crop).astype(np.float32) / 255
         points, presence, *_ = self._points.run(crop[None])
         return points.reshape(MESH_POINTS, 3).astype(float), float(1 / (1 + np.exp(-presence.item())))
+
+
+def blendshapes_of_frames(
+    frames: Sequence[np.ndarray], framing: str, detector: YuNet, mesh: FaceMesh
+) -> np.ndarray | None:
+    """Blendshapes of the face that a clip, or one picture, is about: float32 (T, 52), `None` where none can be read.
+
+    A frame whose mesh cannot be read takes the values of the nearest one that can, the earlier of two.
+
+    Args:
+        frames: RGB uint8 (H, W, 3), T of them.
+        framing: see `mien.faces.crops.points_of`; in a "photo" a frame without a found face cannot be read.
+        detector: finds the five points.
+        mesh: reads the face.
+    """
+    points, seen = points_of_clip(frames, framing, detector)
+    if framing == "photo" and not seen.any():
+        return None
+    read = [mesh.read(image, five[None]) for image, five in zip(frames, points, strict=True)]
+    told = np.flatnonzero([one.told[0] for one in read])
+    if not len(told):
+        return None
+    nearest = told[np.abs(told - np.arange(len(frames))[:, None]).argmin(1)]
+    return np.stack([read[place].blendshapes[0] for place in nearest])
 
 
 @contextlib.contextmanager

@@ -39,9 +39,15 @@ ORDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "expw": ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"),
         "sfew": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
         "ckplus": ("neutral", "angry", "contempt", "disgust", "fear", "happy", "sad", "surprise"),
+        "dfew": ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"),
+        "ferv39k": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
+        "afew": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
     }
 )
-"""Class order of each source, index 0 first, written in mien's names. RAF-DB's files count from 1."""
+"""Class order of each source, index 0 first, written in mien's names. RAF-DB's and DFEW's files count from 1."""
+
+MAFW = (*EXPRESSIONS, "anxiety", "helplessness", "disappointment")
+"""The eleven single classes of MAFW: mien's eight and three of its own. Its files write names, not numbers."""
 
 COMPOUND_PARTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -75,6 +81,22 @@ CODES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "affectnet": _counted(ORDERS["affectnet_8"], 0),
         "expw": _counted(ORDERS["expw"], 0),
         "ckplus": _counted(ORDERS["ckplus"], 0),
+        "dfew": _counted(ORDERS["dfew"], 1),
+        "mafw": MappingProxyType(
+            {
+                "anger": "angry",
+                "anxiety": "anxiety",
+                "contempt": "contempt",
+                "disappointment": "disappointment",
+                "disgust": "disgust",
+                "fear": "fear",
+                "happiness": "happy",
+                "helplessness": "helplessness",
+                "neutral": "neutral",
+                "sadness": "sad",
+                "surprise": "surprise",
+            }
+        ),
         "jaffe": MappingProxyType(
             {
                 "AN": "angry",

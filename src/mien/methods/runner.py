@@ -41,9 +41,10 @@ class FaceRunner:
                 f"expected a network for {self.what}, got {weights.name!r} for {weights.task!r}. "
                 f"Choose a model whose contract says task {self.task!r}."
             )
-        if weights.preprocess.channel_order not in ("RGB", "BGR", "GREY"):
+        known = ("BLENDSHAPES",) if weights.preprocess.of_mesh else ("RGB", "BGR", "GREY")
+        if weights.preprocess.channel_order not in known:
             raise WeightsError(
-                "expected channel_order RGB, BGR or GREY in the contract, "
+                f"expected channel_order {' or '.join(known)} in the contract, "
                 f"got {weights.preprocess.channel_order!r}"
             )
         self.weights = weights
@@ -77,26 +78,30 @@ class FaceRunner:
         """Raw outputs of the network, float32 (N, K).
 
         Args:
-            crops: aligned RGB uint8 (N, S, S, 3).
+            crops: aligned RGB uint8 (N, S, S, 3); for a network of clips (N, T, S, S, 3); for one that reads
+                the mesh, float32 blendshapes (N, 52) or (N, T, 52).
         """
         parts = [self.session.run(None, {self.input_name: faces})[0] for faces in self.inputs(crops)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.weights.labels)), np.float32)
 
     def inputs(self, crops: np.ndarray) -> Iterator[np.ndarray]:
-        """Aligned crops as the network wants them, float32 (B, C, S, S), batch by batch. See `outputs`."""
-        size = self.preprocess.size_px
-        if crops.dtype != np.uint8 or crops.ndim != 4 or crops.shape[1:] != (size, size, 3):
+        """Aligned crops as the network wants them, float32 (B, C, [T,] S, S), batch by batch. See `outputs`."""
+        of_mesh = self.preprocess.of_mesh
+        shape = self.preprocess.shape if of_mesh else (*self.preprocess.shape[1:], 3)
+        kind, what = (np.float32, "blendshapes") if of_mesh else (np.uint8, "aligned crops")
+        if crops.dtype != kind or crops.shape[1:] != shape:
             raise ShapeError(
-                f"expected aligned crops, uint8 (N, {size}, {size}, 3), got {crops.dtype} {crops.shape}"
+                f"expected {what}, {np.dtype(kind)} (N, {', '.join(map(str, shape))}), got {crops.dtype} {crops.shape}"
             )
         if self.preprocess.channel_order == "BGR":
             crops = crops[..., ::-1]
         elif self.preprocess.channel_order == "GREY":
             crops = (crops @ np.array(LUMA, np.float32))[..., None]
         mean, std = (np.array(part, np.float32) for part in (self.preprocess.mean, self.preprocess.std))
-        for start in range(0, len(crops), self.batch_size):
-            faces = (crops[start : start + self.batch_size] - mean) / std
-            yield np.ascontiguousarray(faces.transpose(0, 3, 1, 2))
+        many = max(1, self.batch_size // (self.preprocess.frames or 1))
+        for start in range(0, len(crops), many):
+            faces = (crops[start : start + many] - mean) / std
+            yield np.ascontiguousarray(faces if of_mesh else np.moveaxis(faces, -1, 1))
 
 
 class ExpressionRunner(FaceRunner):
@@ -127,8 +132,12 @@ class UnitsRunner(FaceRunner):
     task, what = "action_units", "action units"
 
     def units(self, crops: np.ndarray) -> ActionUnits:
-        """Probabilities that the units are there in aligned crops, uint8 (N, S, S, 3)."""
-        values = np.clip(self.outputs(crops), 0.0, 1.0)
+        """Probabilities that the units are there in aligned crops; see `outputs`."""
+        return self.named(self.outputs(crops))
+
+    def named(self, outputs: np.ndarray) -> ActionUnits:
+        """Raw outputs (N, K) as probabilities of the contract's units."""
+        values = np.clip(outputs, 0.0, 1.0)
         return ActionUnits(unit_numbers(self.weights.labels), values, "probability", self.weights.name)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError, OptionError
+from mien.errors import InputError, OptionError, WeightsError
 from mien.explain.affect import derived_affect
 from mien.explain.evidence import disagreement, evidence_for
 from mien.faces.mesh import FaceMesh
@@ -89,6 +89,13 @@ class Analyzer:
             )
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
+        if self.runner.preprocess.frames is not None or self.runner.preprocess.of_mesh:
+            frames = self.runner.preprocess.frames
+            what = f"clips of {frames} frames" if frames else "blendshapes"
+            raise WeightsError(
+                f"expected a network for single pictures, got {self.runner.weights.name!r} for {what}. Measure it with "
+                "`mien evaluate`."
+            )
         self.mesh = FaceMesh(threads) if mesh else None
         self.identity = SFace(threads) if identity else None
         self.limits = limits or QualityLimits()

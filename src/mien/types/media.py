@@ -8,6 +8,8 @@ from mien.types.faces import Faces
 
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in a grey level (ITU-R BT.601)."""
+MESH = "mesh"
+"""Template of networks whose input are blendshapes of the face mesh, not pixels."""
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of red, green and blue on the 0..255 scale, as many networks want them."""
 
@@ -19,8 +21,10 @@ class Preprocess:
     Attributes:
         size_px: side of the square crop.
         template: name of the five-point alignment template.
-        channel_order: "RGB", "BGR", or "GREY" for one channel of luma.
-        mean, std: per channel, on the 0..255 scale: input = (pixel - mean) / std.
+        channel_order: "RGB", "BGR", or "GREY" for one channel of luma; "BLENDSHAPES" with the template `MESH`.
+        mean, std: per channel, on the 0..255 scale, or per blendshape, in 0..1: input = (value - mean) / std.
+        frames: of a clip, T: the middle frame of each of so many equal parts, each aligned by itself; `None`
+            for a network that takes single pictures.
     """
 
     size_px: int
@@ -28,6 +32,20 @@ class Preprocess:
     channel_order: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    frames: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one input without its batch: (C, S, S), (C, T, S, S) of a clip; blendshapes (52,) or (T, 52)."""
+        clip = () if self.frames is None else (self.frames,)
+        if self.of_mesh:
+            return (*clip, len(self.mean))
+        return (len(self.mean), *clip, self.size_px, self.size_px)
+
+    @property
+    def of_mesh(self) -> bool:
+        """The input are blendshapes of the face mesh."""
+        return self.template == MESH
 
 
 @dataclass(frozen=True)

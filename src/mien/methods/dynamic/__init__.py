@@ -1,0 +1,1 @@
+"""Expressions that are read from clips; see `mien.methods.method`."""

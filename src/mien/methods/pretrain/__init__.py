@@ -1,0 +1,1 @@
+"""Methods that learn from clips without labels, and networks that start from them."""
