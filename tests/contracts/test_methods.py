@@ -19,15 +19,18 @@ from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.task import Batch
 
 NAMES = list(METHODS)
+CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "UVS": 3, "MOTION10": 50}
 HUGE = 50_000_000
 """Parameters from which a network is too slow for a default run of the tests."""
+LONG = 10_000_000_000
+"""Multiply-accumulates of one face from which it is."""
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=[pytest.mark.slow] * (METHODS[name].counts.parameters > HUGE))
-        for name in NAMES
+        pytest.param(name, marks=[pytest.mark.slow] * (counts.parameters > HUGE or (counts.macs or 0) > LONG))
+        for name, counts in ((name, METHODS[name].counts) for name in NAMES)
     ],
 )
 def method(request: pytest.FixtureRequest) -> Method:
@@ -63,9 +66,10 @@ def labelled(method: Method, images: Tensor, labels: int) -> Batch:
 def test_facts_are_whole(method: Method) -> None:
     assert method.paper.title and method.paper.authors and method.paper.source
     assert 1990 < method.paper.year < 2100
-    assert method.preprocess.channel_order in ("RGB", "BGR", "GREY")
+    assert method.preprocess.channel_order in CHANNELS
     assert len(method.preprocess.mean) == len(method.preprocess.std)
-    assert len(method.preprocess.mean) == (1 if method.preprocess.channel_order == "GREY" else 3)
+    assert len(method.preprocess.mean) == CHANNELS[method.preprocess.channel_order]
+    assert method.preprocess.of_motion == (method.preprocess.template == "none")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source
     assert method.build.__doc__

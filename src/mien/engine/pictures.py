@@ -20,7 +20,7 @@ from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_s
 from mien.methods.task import Batch
 from mien.transforms.align import inverted, template_to_image, warp
 from mien.transforms.augment import degrade, erased, jittered_crops
-from mien.types.media import LUMA, Preprocess
+from mien.types.media import LUMA, SIDEWAYS, Preprocess
 
 MARGIN = 0.25
 """Border kept around a cut-out face, as a share of the crop's side, so that views can move."""
@@ -101,7 +101,8 @@ class Pictures:
 def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -> Pictures:
     """Read a split, find the faces, and keep what views need.
 
-    Pictures that all have one small size stay as they are; others are cut around the face with a margin.
+    Pictures that all have one small size stay as they are; others are cut around the face with a margin. Motion
+    pictures ("ready") stay whole.
     Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
     left out. A picture that cannot be read is left out. Both are named in `failures`.
 
@@ -118,6 +119,10 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         tensor, placed, kept, failures = _cut_out_photos(samples, template, size_px, quiet)
         matrices = np.tile(_unit_to_cut(size_px), (len(kept), 1, 1))
         found = np.ones(len(kept), bool)
+    elif samples.framing == "ready":
+        images, kept, failures = samples.readable(quiet=quiet)
+        tensor, placed = _whole(images)
+        matrices, found = placed, np.ones(len(kept), bool)
     else:
         images, kept, failures = samples.readable(quiet=quiet)
         if any(image.ndim == 3 for image in images):
@@ -154,6 +159,17 @@ def prepare(samples: Samples, template: str, size_px: int, quiet: bool = True) -
         task=samples.task,
         placed=placed,
     )
+
+
+def _whole(images: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:
+    """Motion pictures of one shape (H, W, C) as uint8 (N, C, H, W), and matrices (N, 2, 3) that take them whole."""
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1 or len(shapes[0]) != 3:
+        raise DataError(f"expected motion pictures of one shape (H, W, C), got {shapes[:3]}")
+    height, width, _ = shapes[0]
+    whole = np.array([[width, 0, 0], [0, height, 0]], float)
+    stack = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    return torch.from_numpy(stack), np.tile(whole, (len(images), 1, 1))
 
 
 def _identities(samples: Samples) -> dict[str, np.ndarray]:
@@ -277,7 +293,7 @@ def batches(
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size][rank::world]
         random = torch.Generator().manual_seed(seed_of(recipe.seed, epoch, step, rank))
         cues = cue_views(pictures, rows, preprocess.size_px, recipe.views, random)
-        crops = _views(pictures, rows, preprocess.size_px, recipe.views, random)
+        crops = _views(pictures, rows, preprocess, recipe.views, random)
         targets = _learned(pictures, rows, recipe)
         if recipe.views.mixup > 0:
             crops, targets = _mixed(crops, targets, recipe.views.mixup, random)
@@ -291,9 +307,14 @@ def steps_an_epoch(pictures: Pictures, recipe: Recipe) -> int:
     return min(whole, recipe.steps or whole)
 
 
-def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
+def _views(
+    pictures: Pictures, rows: Tensor, preprocess: Preprocess, views: Views, random: torch.Generator
+) -> Tensor:
     """Jittered, partly degraded crops (B, 3, size, size) in 0..255."""
-    crops = _moved(pictures.images[rows], pictures.matrices[rows], size, views, random)
+    sideways = SIDEWAYS.get(preprocess.channel_order, ())
+    crops = _moved(
+        pictures.images[rows], pictures.matrices[rows], preprocess.size_px, views, random, sideways
+    )
     if views.degraded > 0:
         some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
         crops = torch.where(some, degrade(crops, random), crops)
@@ -303,7 +324,12 @@ def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: to
 
 
 def _moved(
-    images: Tensor, matrices: Tensor, size: int, views: Views, random: torch.Generator | None
+    images: Tensor,
+    matrices: Tensor,
+    size: int,
+    views: Views,
+    random: torch.Generator | None,
+    sideways: tuple[int, ...] = (),
 ) -> Tensor:
     """Crops with the jitter of the views, which depends on the random state alone."""
     return jittered_crops(
@@ -316,6 +342,7 @@ def _moved(
         shift=views.shift,
         shear=views.shear,
         mirror=views.mirror,
+        sideways=sideways,
     )
 
 
