@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -134,17 +134,17 @@ def write_maps(
         labels: (N,) places in `MICRO`.
         parts, subjects, names: of each clip.
     """
+    stored: dict[str, Any] = {
+        array: maps,
+        "label": np.asarray(labels, np.uint8),
+        "dataset": np.array(parts),
+        "subject": np.array(subjects),
+        "name": np.array(names),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{path.name}.part")
     with half.open("wb") as file:
-        np.savez_compressed(
-            file,
-            **{array: maps},
-            label=np.asarray(labels, np.uint8),
-            dataset=np.array(parts),
-            subject=np.array(subjects),
-            name=np.array(names),
-        )
+        np.savez_compressed(file, **stored)
     half.replace(path)
 
 

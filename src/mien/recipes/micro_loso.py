@@ -162,7 +162,7 @@ def linear_fold(protocol: Protocol, pictures: Pictures, fold: int) -> Answer:
     centred = pixels - mean
     # The components lie in the span of the rows: fewer rows than pixels.
     sizes, turns = np.linalg.eigh(centred[train] @ centred[train].T)
-    largest = slice(-COMPONENTS, None)
+    largest = slice(-min(COMPONENTS, len(train) - 1), None)
     values = centred @ (centred[train].T @ (turns[:, largest] / np.sqrt(sizes[largest])))
     classes = len(protocol.labels)
     weights = flow_kernel.class_weights(truth, classes, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -63,9 +63,9 @@ def gains(
     found = {}
     for name, figure in (("uf1", uf1), ("uar", uar)):
 
-        def gain(rows: np.ndarray, figure: Any = figure) -> float:
-            of = lambda one: figure(confusion(truth[rows], one[rows], classes))  # noqa: E731
-            return mean(of(one) for one in answers) - of(baseline)
+        def gain(rows: np.ndarray, figure: Callable[[np.ndarray], float] = figure) -> float:
+            scores = [figure(confusion(truth[rows], one[rows], classes)) for one in (baseline, *answers)]
+            return mean(scores[1:]) - scores[0]
 
         low, high = bootstrap_interval(gain, len(truth), RESAMPLES, clusters=people)
         found[name] = {"gain": gain(np.arange(len(truth))), "low": low, "high": high}

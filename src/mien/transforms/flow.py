@@ -17,6 +17,8 @@ from mien.errors import MissingExtraError, ShapeError
 
 STEPS = 10
 """Time steps of `motion_steps`."""
+SEAM_PX = 1.5
+"""Deviation of the Gaussian that takes the seams between DIS's patches out of the flow, and so out of the strain."""
 LEAST_PX = 16
 """Shortest side that flow is computed on."""
 
@@ -43,9 +45,10 @@ def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         import cv2
     except ImportError:
         raise MissingExtraError("optical flow needs OpenCV: pip install 'mien[flow]'") from None
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)  # motion here is of a pixel or less
-    return search.calc(*(np.ascontiguousarray(one) for one in both), None)
+    flow = search.calc(*(np.ascontiguousarray(one) for one in both), None)
+    return cv2.GaussianBlur(flow, (0, 0), SEAM_PX)
 
 
 def optical_strain(flow: np.ndarray) -> np.ndarray:
