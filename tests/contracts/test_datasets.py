@@ -45,7 +45,7 @@ def protocols(dataset: Dataset, drawn: Path) -> list[Protocol]:
 def test_facts_are_whole(dataset: Dataset) -> None:
     assert re.fullmatch(r"[a-z0-9_]+", dataset.name)
     assert dataset.title and dataset.licence and dataset.apply_at and dataset.layout and dataset.splits
-    assert dataset.framing in ("crop", "photo")
+    assert dataset.framing in ("crop", "photo", "ready")
     assert bool(dataset.expected) == bool(dataset.expected_source)
     assert type(dataset).__doc__
 

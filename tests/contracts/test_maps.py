@@ -32,6 +32,9 @@ AVERAGED = {
 }
 """Networks that end in an average and one linear layer, as the classic class activation map needs."""
 LARGE = {
+    "htnet",
+    "mpfnet_p",
+    "mpfnet_c",
     "fmae_iat_b",
     "fmae_iat_l",
     "fmae_iat_s",

@@ -24,6 +24,7 @@ HUGE, LONG = 50_000_000, 5_000_000_000
 """Parameters, and operations a clip, from which a network is too slow for a default run of the tests."""
 VAST = 20_000_000_000
 """Operations from which a network is tested in its small form, and counted without memory."""
+CHANNELS = {"RGB": 3, "BGR": 3, "GREY": 1, "BLENDSHAPES": 52, "UVS": 3, "MOTION10": 50}
 
 
 def form(method: Method) -> Mapping[str, Any]:
@@ -32,7 +33,9 @@ def form(method: Method) -> Mapping[str, Any]:
 
 
 def is_slow(method: Method) -> bool:
-    long = method.preprocess.frames is not None and (method.counts.macs or 0) > LONG
+    long = (method.preprocess.frames is not None or method.preprocess.of_motion) and (
+        method.counts.macs or 0
+    ) > LONG
     return not form(method) and (long or (method.counts.parameters or 0) > HUGE)
 
 
@@ -87,12 +90,12 @@ def labelled(method: Method, images: Tensor, labels: int) -> Batch:
 def test_facts_are_whole(method: Method) -> None:
     assert method.paper.title and method.paper.authors and method.paper.source
     assert 1990 < method.paper.year < 2100
-    channels = {"RGB": 3, "BGR": 3, "GREY": 1, "BLENDSHAPES": 52}
     assert len(method.preprocess.mean) == len(method.preprocess.std)
-    count, own = len(method.preprocess.mean), channels[method.preprocess.channel_order]
+    count, own = len(method.preprocess.mean), CHANNELS[method.preprocess.channel_order]
     views = 1 if method.preprocess.frames is None or own != 3 else count // 3
     assert count == own * views and views > 0
     assert method.preprocess.of_mesh == (method.preprocess.channel_order == "BLENDSHAPES")
+    assert method.preprocess.of_motion == (method.preprocess.template == "none")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source
     assert method.build.__doc__

@@ -15,7 +15,17 @@ from mien.methods.task import Batch, UnitsTask  # noqa: E402
 
 CUTS_CROPS = {"fer2013_vgg"}
 """Networks that cut pictures into crops have no one map a picture for a rule that looks into layers."""
-LARGE = {"poster_pp", "vtff_base", "vtff_large", "se_swint", "hsemotion_b0", "hsemotion_mobilevit"}
+LARGE = {
+    "htnet",
+    "mpfnet_p",
+    "mpfnet_c",
+    "poster_pp",
+    "vtff_base",
+    "vtff_large",
+    "se_swint",
+    "hsemotion_b0",
+    "hsemotion_mobilevit",
+}
 
 
 @pytest.fixture(params=list(RULES))

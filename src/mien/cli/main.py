@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
-from mien.cli import exits, explain, training, weights
+from mien.cli import exits, explain, flow, training, weights
 from mien.errors import MienError, OptionError
 
 EPILOG = """exit codes:
@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     training.add_verbs(verbs)
     weights.add_verb(verbs)
     explain.add_verb(verbs)
+    flow.add_verb(verbs)
     return root
 
 
@@ -126,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.model, options.threads, options.mesh, options.identity = "expression", 0, False, False
         options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
-        if options.verb in ("weights", "explain"):
-            return {"weights": weights, "explain": explain}[options.verb].run(options)
+        if options.verb in ("weights", "explain", "flow"):
+            return {"weights": weights, "explain": explain, "flow": flow}[options.verb].run(options)
         return training.run(options) if options.verb in training.VERBS else _analyze(options)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)

@@ -54,7 +54,7 @@ class Dataset(ABC):
 
     Class attributes:
         name: registry name; title, licence, apply_at: for people; layout: the tree that is expected.
-        framing: "crop" or "photo", as in `Samples`.
+        framing: "crop", "photo" or "ready", as in `Samples`.
         splits: official splits, ("all",) where there are none.
         units: FACS numbers of `extras["action_units"]`, in its order; empty where the set has none. A value is
             1 there, 0 not there, -1 or NaN not known.
@@ -85,7 +85,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def reader(self, root: Path, rows: Sequence[Row]) -> Reader:
-        """A function that gives the picture of `rows[i]` as uint8, grey (H, W) or RGB (H, W, 3).
+        """A function that gives the picture of `rows[i]` as uint8, grey (H, W) or RGB (H, W, 3); see `Samples.framing`.
 
         The function raises `DataError`, naming the file, where a picture cannot be read.
         """

@@ -34,8 +34,9 @@ class Samples:
         labels: the K classes, in the order of `target` and of the columns of `soft`; with the task
             "action_units" the units, in the order of the columns of `extras["action_units"]`.
         target: int (N,), index into `labels`, -1 where the protocol gives a picture no single class.
-        read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3); of a clip, its middle frame.
-        framing: "crop" where a picture shows one face that fills it, "photo" where the face is to be found.
+        read: gives picture i as uint8, grey (H, W) or RGB (H, W, 3); of a clip, its middle frame; (H, W, C) where it is "ready".
+        framing: "crop" where a picture shows one face that fills it, "photo" where the face is to be found, "ready"
+            where it is what a network takes as it is: a motion picture, in which no face is to be found.
         soft: float32 (N, K) shares of votes, `None` where the set has single labels. A row of zeros is
             a picture that teaches nothing.
         subjects: the person of each picture, `None` where the set does not say.
@@ -72,8 +73,8 @@ class Samples:
             )
         if self.soft is not None and self.soft.shape != (count, classes):
             raise ShapeError(f"expected soft labels ({count}, {classes}), got {self.soft.shape}")
-        if self.framing not in ("crop", "photo"):
-            raise ShapeError(f"expected framing 'crop' or 'photo', got {self.framing!r}")
+        if self.framing not in ("crop", "photo", "ready"):
+            raise ShapeError(f"expected framing 'crop', 'photo' or 'ready', got {self.framing!r}")
         for name, values in {"subjects": self.subjects, **self.extras}.items():
             if values is not None and len(values) != count:
                 raise ShapeError(f"expected {count} values of {name}, got {len(values)}")

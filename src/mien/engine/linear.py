@@ -61,7 +61,9 @@ def fit_units(features: np.ndarray, truth: np.ndarray, ridge: float) -> LinearHe
     return _fit(features, labels, ridge, loss)
 
 
-def fit_classes(features: np.ndarray, truth: np.ndarray, classes: int, ridge: float) -> LinearHead:
+def fit_classes(
+    features: np.ndarray, truth: np.ndarray, classes: int, ridge: float, weights: np.ndarray | None = None
+) -> LinearHead:
     """A softmax head for one class of many.
 
     Args:
@@ -69,9 +71,17 @@ def fit_classes(features: np.ndarray, truth: np.ndarray, classes: int, ridge: fl
         truth: (N,) class indices.
         classes: K.
         ridge: on standardised features.
+        weights: (N,) of the rows in the mean, `None` for 1.
     """
     wanted = torch.from_numpy(np.asarray(truth, np.int64))
-    return _fit(features, classes, ridge, lambda logits: functional.cross_entropy(logits, wanted))
+    share = torch.ones(len(wanted)) if weights is None else torch.from_numpy(np.asarray(weights, float))
+    share = share.double() / share.sum()
+    return _fit(
+        features,
+        classes,
+        ridge,
+        lambda logits: share @ functional.cross_entropy(logits, wanted, reduction="none"),
+    )
 
 
 def _fit(features: np.ndarray, labels: int, ridge: float, loss: Callable[[Tensor], Tensor]) -> LinearHead:

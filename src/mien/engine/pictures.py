@@ -19,7 +19,7 @@ from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_s
 from mien.methods.task import Batch
 from mien.transforms.align import template_to_image
 from mien.transforms.augment import degrade, erased, jittered_crops
-from mien.types.media import LUMA, MESH, Preprocess
+from mien.types.media import LUMA, MESH, SIDEWAYS, Preprocess
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +118,7 @@ def prepare(
 
     Of clips, the middle frames of `frames` times `spare` equal parts are kept; without `frames` a clip counts
     as its middle frame. Pictures that all have one small size stay as they are; others are cut around the face with a margin.
+    Motion pictures ("ready") stay whole.
     Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
     left out. A picture that cannot be read is left out. Both are named in `failures`.
 
@@ -145,6 +146,10 @@ def prepare(
         tensor, placed, kept, failures = cut_out_photos(samples, template, size_px, quiet)
         matrices = np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
         found = np.ones(len(kept), bool)
+    elif samples.framing == "ready":
+        images, kept, failures = samples.readable(quiet=quiet)
+        tensor, placed = _whole(images)
+        matrices, found = placed, np.ones(len(kept), bool)
     else:
         images, kept, failures = samples.readable(quiet=quiet)
         if any(image.ndim == 3 for image in images):
@@ -182,6 +187,17 @@ def prepare(
         placed=placed,
         spare=spare,
     )
+
+
+def _whole(images: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:
+    """Motion pictures of one shape (H, W, C) as uint8 (N, C, H, W), and matrices (N, 2, 3) that take them whole."""
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) > 1 or len(shapes[0]) != 3:
+        raise DataError(f"expected motion pictures of one shape (H, W, C), got {shapes[:3]}")
+    height, width, _ = shapes[0]
+    whole = np.array([[width, 0, 0], [0, height, 0]], float)
+    stack = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    return torch.from_numpy(stack), np.tile(whole, (len(images), 1, 1))
 
 
 def _identities(samples: Samples) -> dict[str, np.ndarray]:
@@ -254,7 +270,7 @@ def batches(
         rows = order[step * recipe.batch_size : (step + 1) * recipe.batch_size][rank::world]
         random = torch.Generator().manual_seed(seed_of(recipe.seed, epoch, step, rank))
         cues = cue_views(pictures, rows, preprocess.size_px, recipe.views, random)
-        crops = _views(pictures, rows, preprocess.size_px, recipe.views, random)
+        crops = _views(pictures, rows, preprocess, recipe.views, random)
         targets = _learned(pictures, rows, recipe)
         extras = {name: values[rows] for name, values in pictures.extras.items()} | cues
         if recipe.views.mixup > 0:
@@ -282,17 +298,20 @@ def plain_views(pictures: Pictures, rows: Tensor, size: int) -> Tensor:
     return _frame_by_frame(pictures, rows, view, None)
 
 
-def _views(pictures: Pictures, rows: Tensor, size: int, views: Views, random: torch.Generator) -> Tensor:
+def _views(
+    pictures: Pictures, rows: Tensor, preprocess: Preprocess, views: Views, random: torch.Generator
+) -> Tensor:
     """Jittered, partly degraded crops (B, 3, size, size) in 0..255; of clips (B, 3, T, size, size).
 
     Of blendshapes (B, 52) or (B, T, 52), half are mirrored where the views say so; nothing else is varied.
     """
+    sideways = SIDEWAYS.get(preprocess.channel_order, ())
 
     def view(images: Tensor) -> Tensor:
         if pictures.of_mesh:
             turned = torch.rand(len(images), 1, generator=random) < (0.5 if views.mirror else 0.0)
             return torch.where(turned, mirrored(images), images)
-        crops = _moved(images, pictures.matrices[rows], size, views, random)
+        crops = _moved(images, pictures.matrices[rows], preprocess.size_px, views, random, sideways)
         if views.degraded > 0:
             some = torch.rand(len(crops), 1, 1, 1, generator=random) < views.degraded
             crops = torch.where(some, degrade(crops, random), crops)
@@ -332,7 +351,12 @@ def _frame_by_frame(
 
 
 def _moved(
-    images: Tensor, matrices: Tensor, size: int, views: Views, random: torch.Generator | None
+    images: Tensor,
+    matrices: Tensor,
+    size: int,
+    views: Views,
+    random: torch.Generator | None,
+    sideways: tuple[int, ...] = (),
 ) -> Tensor:
     """Crops with the jitter of the views, which depends on the random state alone."""
     return jittered_crops(
@@ -345,6 +369,7 @@ def _moved(
         shift=views.shift,
         shear=views.shear,
         mirror=views.mirror,
+        sideways=sideways,
     )
 
 

@@ -128,6 +128,7 @@ class Recipe:
         ema: decay of the smoothed weights, which are then what is measured and kept; 0 for none.
         precision: "float32" or "bfloat16" (autocast; weights stay float32).
         select_every: epochs from one look at the selection split to the next; the last epoch always has one.
+        keep: "best", the epoch with the best selection score, or "last", whatever that score says.
         patience: stop after so many looks without a better selection score, `None` never.
         start: "fresh"; "shipped" to start from the network that comes with mien (`mobile_expression`); or the
             folder of another run, or a .safetensors file, whose tensors are taken where their names fit.
@@ -155,6 +156,7 @@ class Recipe:
     ema: float = 0.0
     precision: str = "float32"
     select_every: int = 1
+    keep: str = "best"
     patience: int | None = None
     start: str = "fresh"
     hold_statistics: bool = False
@@ -166,6 +168,9 @@ class Recipe:
     def __post_init__(self) -> None:
         _one_of("optim.name", self.optim.name, ("sgd", "adam", "adamw"))
         _one_of("schedule.name", self.schedule.name, ("cosine", "constant", "step", "exponential", "plateau"))
+        _one_of("keep", self.keep, ("best", "last"))
+        if self.keep == "last" and self.patience is not None:
+            raise OptionError(f"expected no patience with keep='last', got patience {self.patience}")
         _one_of("precision", self.precision, ("float32", "bfloat16"))
         for name, value in (
             ("epochs", self.epochs),

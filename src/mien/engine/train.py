@@ -51,7 +51,7 @@ from mien.engine.pictures import (
     steps_an_epoch,
 )
 from mien.engine.recipe import Recipe, recipe_from
-from mien.engine.selection import of_expressions, of_units, refuse_for_units
+from mien.engine.selection import of_expressions, of_units, refuse_for_motion, refuse_for_units
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.rule import RULES
@@ -106,6 +106,7 @@ def train(
     with process_group(device) as group:
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
+        refuse_for_motion(recipe, preprocess, source.framing)
         parts = [
             prepare(
                 source.samples(root, protocol, split, fold, check),
@@ -375,8 +376,9 @@ class Run:
         score, nll, better = None, None, False
         if due:
             score, nll = self.group.tell(self.selection() if self.group.leads else None)
-            better = score > state["best"]
-            state["since_best"] = 0 if better else state["since_best"] + 1
+            improved = score > state["best"]
+            better = improved if recipe.keep == "best" else state["epoch"] + 1 == recipe.epochs
+            state["since_best"] = 0 if improved else state["since_best"] + 1
             state["best"] = max(score, state["best"])
             if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
                 state["drops"], state["since_best"] = state["drops"] + 1, 0

@@ -29,22 +29,25 @@ def jittered_crops(
     shift: float = 0.05,
     shear: float = 0.08,
     mirror: bool = True,
+    sideways: tuple[int, ...] = (),
 ) -> Tensor:
     """Aligned crops, each with its own jitter of rotation, zoom, shift, shear and a mirror half the time.
 
     Args:
-        images: uint8 (B, C, H, W), C 1 or 3.
+        images: uint8 (B, C, H, W), C 1 or 3, or that of motion pictures.
         matrices: float (B, 2, 3), crop coordinates in units of the side -> image pixels.
         size: side of the crops in pixels.
         random: source of the jitter, `None` for the plain aligned crops.
         rotate_rad, zoom, shift, shear: half widths (uniform rotation, log zoom, shift as a share of the
             side, shear).
         mirror: whether half of the faces are mirrored.
+        sideways: channels of sideways motion; in a mirrored picture x becomes 255 - x there.
 
     Returns:
-        float32 (B, 3, size, size) in 0..255; border pixels are repeated beyond an image.
+        float32 (B, 3, size, size) in 0..255, or (B, C, size, size) for another C; border pixels are repeated beyond an image.
     """
     count, channels, height, width = images.shape
+    side = torch.ones(count)
     axis = (torch.arange(size) + 0.5) / size - 0.5
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).expand(count, size, size, 2)
     if random is not None:
@@ -65,6 +68,8 @@ def jittered_crops(
     crops = functional.grid_sample(
         images.float(), points, mode="bilinear", padding_mode="border", align_corners=False
     )
+    for channel in sideways:
+        crops[:, channel] = torch.where(side[:, None, None] < 0, 255 - crops[:, channel], crops[:, channel])
     return crops.expand(-1, 3, -1, -1) if channels == 1 else crops
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mien.types.faces import Faces
 
@@ -13,6 +15,13 @@ MESH = "mesh"
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of red, green and blue on the 0..255 scale, as many networks want them."""
 
+SIDEWAYS: Mapping[str, tuple[int, ...]] = MappingProxyType({"UVS": (0,), "MOTION10": tuple(range(0, 50, 5))})
+"""Channel orders of motion pictures, which are no photographs -> channels of sideways motion, whose sign a mirror turns.
+
+"UVS": u, v and optical strain (`mien.transforms.flow`). "MOTION10": ten steps in turn of u, v, strain, the change since
+onset and the change since the step before.
+"""
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -20,8 +29,9 @@ class Preprocess:
 
     Attributes:
         size_px: side of the square crop.
-        template: name of the five-point alignment template.
-        channel_order: "RGB", "BGR", or "GREY" for one channel of luma; "BLENDSHAPES" with the template `MESH`.
+        template: name of the five-point alignment template; "none" for motion pictures, which lie ready.
+        channel_order: "RGB", "BGR", or "GREY" for one channel of luma; "BLENDSHAPES" with the template `MESH`;
+            one of `SIDEWAYS` for motion pictures.
         mean, std: per channel, on the 0..255 scale, or per blendshape, in 0..1: input = (value - mean) / std.
         frames: of a clip, T: the middle frame of each of so many equal parts, each aligned by itself; `None`
             for a network that takes single pictures.
@@ -46,6 +56,11 @@ class Preprocess:
     def of_mesh(self) -> bool:
         """The input are blendshapes of the face mesh."""
         return self.template == MESH
+
+    @property
+    def of_motion(self) -> bool:
+        """Whether the input is a motion picture, not a face."""
+        return self.channel_order in SIDEWAYS
 
 
 @dataclass(frozen=True)

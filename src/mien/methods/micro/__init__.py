@@ -1,0 +1,1 @@
+"""Micro-expressions: brief and weak, read from the motion between onset and apex."""
