@@ -178,8 +178,10 @@ class Analyzer:
             if isinstance(path, Failure):
                 yield path
                 continue
-            live = isinstance(path, LiveSource)
-            results = self._live(path, span) if live else self._file(path, span, progress)
+            if isinstance(path, LiveSource):
+                results = self._live(path, span)
+            else:
+                results = self._file(path, span, progress)
             while True:
                 try:
                     result, image = next(results)

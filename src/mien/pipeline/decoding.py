@@ -224,6 +224,7 @@ def rotation(frame: av.VideoFrame) -> float:
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """RGB uint8 with the quarter turns undone that phones write beside the frames, alpha laid on white."""
+    image: np.ndarray
     if any(component.is_alpha for component in frame.format.components):
         layered = frame.to_ndarray(format="rgba")
         alpha = layered[..., 3:]

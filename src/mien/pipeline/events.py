@@ -153,7 +153,7 @@ def _turns(values: np.ndarray) -> list[int]:
     """Rows of the peaks and troughs that lie at least `TALK_RANGE` apart in value, in turn."""
     turns: list[int] = []
     extreme, rising = -1, 0
-    for row in np.flatnonzero(~np.isnan(values)):
+    for row in np.flatnonzero(~np.isnan(values)).tolist():
         if extreme < 0:
             extreme = low = high = row
             continue
@@ -166,6 +166,6 @@ def _turns(values: np.ndarray) -> list[int]:
         elif rising * (values[row] - values[extreme]) >= 0:
             extreme = row
         elif rising * (values[extreme] - values[row]) >= TALK_RANGE:
-            turns.append(int(extreme))
+            turns.append(extreme)
             extreme, rising = row, -rising
     return turns

@@ -47,7 +47,8 @@ def optical_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         raise MissingExtraError("optical flow needs OpenCV: pip install 'mien[flow]'") from None
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(0)  # motion here is of a pixel or less
-    flow = search.calc(*(np.ascontiguousarray(one) for one in both), None)
+    before, after = (np.ascontiguousarray(one) for one in both)
+    flow = search.calc(before, after, None)  # type: ignore[call-overload]
     return cv2.GaussianBlur(flow, (0, 0), SEAM_PX)
 
 
