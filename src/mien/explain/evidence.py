@@ -99,3 +99,27 @@ def _coverage(measured: np.ndarray, table: EvidenceTable) -> np.ndarray:
     shares = measured / np.where(has, wanted, 1)
     shares[:, ~has] = shares[:, has].mean(1, keepdims=True)
     return shares
+
+
+def intensity_of(
+    label: str, units: ActionUnits, row: int, table: EvidenceTable | None = None
+) -> float | None:
+    """How strongly a face shows an expression: the mean intensity, 0 to 5, of the units that speak for it, by weight.
+
+    `None` where too few of them could be measured, or none is known.
+
+    Args:
+        label: the expression.
+        units: intensities of some faces.
+        row: the face.
+        table: weights; those that come with mien where left out.
+    """
+    table = table or evidence_table()
+    if label not in table.expressions:
+        return None
+    weights = table.speaks_for[table.expressions.index(label)]
+    values = _columns(units.values[row : row + 1], units, table)[0]
+    told = weights * ~np.isnan(values)
+    if not weights.sum() or told.sum() < LEAST_COVERAGE * weights.sum():
+        return None
+    return float((told * np.nan_to_num(values)).sum() / told.sum())

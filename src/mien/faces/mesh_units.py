@@ -187,7 +187,13 @@ def units_from_mesh(mesh: Mesh, neutral: np.ndarray | None = None) -> ActionUnit
     Raises:
         ShapeError: `neutral` is not (K, 2).
     """
-    sides = evidence(mesh)
+    return units_from_evidence(evidence(mesh), mesh.pose_ypr_rad[:, 0], neutral)
+
+
+def units_from_evidence(
+    sides: np.ndarray, yaw_rad: np.ndarray, neutral: np.ndarray | None = None
+) -> ActionUnits:
+    """The same from the evidence (N, K, 2) of `evidence` and the faces' yaw (N,)."""
     if neutral is not None:
         if neutral.shape != sides.shape[1:]:
             raise ShapeError(f"expected a neutral face of shape {sides.shape[1:]}, got {neutral.shape}")
@@ -196,8 +202,7 @@ def units_from_mesh(mesh: Mesh, neutral: np.ndarray | None = None) -> ActionUnit
         np.float32
     )
     two_sided = np.array([is_two_sided(rule) for rule in RULES])
-    yaw = mesh.pose_ypr_rad[:, 0]
-    for side, hidden in ((0, yaw < -SIDE_YAW_RAD), (1, yaw > SIDE_YAW_RAD)):
+    for side, hidden in ((0, yaw_rad < -SIDE_YAW_RAD), (1, yaw_rad > SIDE_YAW_RAD)):
         scaled[hidden[:, None] & two_sided, side] = np.nan
     values = np.fmax(scaled[..., 0], scaled[..., 1])
     scaled[:, ~two_sided] = np.nan

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import InputError, OptionError, WeightsError
+from mien.errors import DataError, InputError, OptionError, WeightsError
 from mien.explain.affect import derived_affect
 from mien.explain.evidence import disagreement, evidence_for
 from mien.faces.mesh import FaceMesh
@@ -31,6 +31,7 @@ from mien.pipeline.clips import (
     read_animation,
     read_clip,
 )
+from mien.pipeline.course import CourseBuilder, CourseObserver, Wish, held_back, live_in_time
 from mien.pipeline.inputs import expand
 from mien.pipeline.live import LiveSource, read_live
 from mien.pipeline.pictures import check_array, read_picture
@@ -150,7 +151,10 @@ class Analyzer:
         every_s: float | None = None,
         start_s: float | None = None,
         end_s: float | None = None,
+        smooth: bool = False,
+        baseline: str | os.PathLike[str] | tuple[float, float] | None = None,
         observer: Observer | None = None,
+        course: CourseObserver | None = None,
         progress: Progress | None = None,
     ) -> Iterator[FrameResult | Failure]:
         """Results one after the other, in the order of the files: one a picture, one a frame of a clip.
@@ -165,34 +169,67 @@ class Analyzer:
             every_s: of clips, one frame in so many seconds; `None` for every frame.
             start_s, end_s: of clips, only frames with start <= time < end, seconds in the clip's own presentation
                 times; of a live source from its first frame on. Pictures have no time and are read anyway.
-            observer: called with each result and its image.
+            smooth: fill `faces.in_time`. The results of a clip then come when it has been read (they wait in a temporary
+                file); those of a live source at once, smoothed by what was before.
+            baseline: values also relative to each person's face at rest, in `faces.in_time`: "auto" for the look that a face
+                has most of the time, times (start, end) of the clip, or a picture or clip of the one person at
+                rest. The last is all that pictures and live sources can have.
+            observer: called with each result and its image, at once.
+            course: called with the course of each clip: tracks, smoothed values, events.
             progress: called as a file goes on.
 
         Raises:
-            OptionError: `every_s` is not positive, or start and end are no part of a clip.
+            OptionError: `every_s` is not positive, or start and end are no part of a clip; of a live source a course or
+                a rest is asked for that only a whole clip has.
+            DataError: no face at rest in the file of the baseline.
         """
         span = Span(start_s, end_s, every_s)
+        wish = self._wish(baseline)
+        in_time = smooth or wish is not None or course is not None
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         for path in expand(paths):
             if isinstance(path, Failure):
                 yield path
                 continue
-            if isinstance(path, LiveSource):
-                results = self._live(path, span)
-            else:
-                results = self._file(path, span, progress)
+            live = isinstance(path, LiveSource)
+            results = _shown(self._results(path, span, progress), observer)
+            if in_time and live:
+                results = live_in_time(results, wish, course)
+            elif in_time:
+                results = held_back(results, CourseBuilder(self._threshold, wish), course)
             while True:
                 try:
-                    result, image = next(results)
+                    result = next(results)
                 except StopIteration:
                     break
                 except (InputError, OSError) as error:
                     yield Failure(str(path), _said(error), type(error).__name__)
                     break
-                if observer is not None:
-                    observer(result, image)
                 yield result
+
+    @property
+    def _threshold(self) -> float:
+        return self.runner.weights.calibration["threshold"]
+
+    def _wish(self, baseline: str | os.PathLike[str] | tuple[float, float] | None) -> Wish:
+        """The baseline as a course wants it; the file of one is read."""
+        if baseline is None or baseline == "auto" or isinstance(baseline, tuple):
+            return baseline  # type: ignore[return-value]
+        builder = CourseBuilder(self._threshold)
+        for result in self.stream(os.fspath(baseline)):
+            if isinstance(result, Failure):
+                raise DataError(f"{result.error} ({result.path} was to be the baseline)")
+            builder.add_largest(result)
+        return builder.rest(os.fspath(baseline))
+
+    def _results(
+        self, path: Path | LiveSource, span: Span, progress: Progress | None
+    ) -> Iterator[tuple[FrameResult, np.ndarray]]:
+        """Results of one file or source with their images."""
+        if isinstance(path, LiveSource):
+            return self._live(path, span)
+        return self._file(path, span, progress)
 
     def _file(
         self, path: Path, span: Span, progress: Progress | None
@@ -253,6 +290,16 @@ class Analyzer:
             known = replace(faces, track_id=ids)
             size = _size_of(frame.image)
             yield FrameResult(path, frame.frame, frame.time_s, known, size, frame.dropped), frame.image
+
+
+def _shown(
+    results: Iterator[tuple[FrameResult, np.ndarray]], observer: Observer | None
+) -> Iterator[FrameResult]:
+    """The results alone, after the observer saw them with their images."""
+    for result, image in results:
+        if observer is not None:
+            observer(result, image)
+        yield result
 
 
 def _size_of(image: np.ndarray) -> tuple[int, int]:

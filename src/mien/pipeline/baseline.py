@@ -11,33 +11,15 @@ are moved by a constant of the person. Action units of the mesh have their own: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mien.errors import DataError, ShapeError
+from mien.types.track import Baseline
 
 LEAST = 1e-3
 """No probability at rest or of a neutral face is taken for less: the correction of a class is at most a factor of 1000."""
 NEUTRAL = 0.7
 """Probability of neutral on a usual neutral face; the other expressions share the rest. A judgement."""
-
-
-@dataclass(frozen=True, eq=False)
-class Baseline:
-    """A face at rest.
-
-    Attributes:
-        names: the K expressions.
-        probabilities: (K,) at rest.
-        frames: how many frames it rests on.
-        origin: "auto", a range of the clip, or a file.
-    """
-
-    names: tuple[str, ...]
-    probabilities: np.ndarray
-    frames: int
-    origin: str
 
 
 def rest_of(
@@ -46,6 +28,7 @@ def rest_of(
     *,
     witness: np.ndarray | None = None,
     origin: str = "auto",
+    units: np.ndarray | None = None,
 ) -> Baseline:
     """The look at rest: the median of the frames' log-probabilities.
 
@@ -57,6 +40,7 @@ def rest_of(
         names: the K expressions.
         witness: bool (T,), frames that count.
         origin: for the record.
+        units: (T, U, 2) evidence of the action units, see `mien.faces.mesh_units.evidence`.
 
     Raises:
         ShapeError: the arrays do not belong together.
@@ -73,7 +57,14 @@ def rest_of(
             "Name another range or file, or leave the baseline out."
         )
     typical = np.exp(np.median(np.log(np.maximum(probabilities[counts], LEAST)), axis=0))
-    return Baseline(names, typical / typical.sum(), int(counts.sum()), origin)
+    resting = None if units is None else _middle(units[counts])
+    return Baseline(names, typical / typical.sum(), int(counts.sum()), origin, resting)
+
+
+def _middle(units: np.ndarray) -> np.ndarray | None:
+    """The median evidence of the frames whose mesh was read, `None` if there is none."""
+    told = ~np.isnan(units).any((1, 2))
+    return np.median(units[told], 0) if told.any() else None
 
 
 def relative(probabilities: np.ndarray, baseline: Baseline) -> np.ndarray:

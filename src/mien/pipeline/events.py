@@ -8,11 +8,10 @@ the mesh's blendshapes, and their frames are no witnesses of an expression: pass
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mien.errors import OptionError, ShapeError
+from mien.types.track import Event
 
 ON, OFF = 0.5, 0.3
 """An expression is more probable than all others together; and no longer holds a third."""
@@ -22,29 +21,6 @@ BLINK, LONGEST_BLINK_S = 0.5, 0.5
 """Closure of both eyes; a longer one is no blink (blinks last 0.1 to 0.4 s)."""
 TALK_WINDOW_S, TALK_TURNS, TALK_RANGE = 1.0, 3, 0.05
 """Speech opens and closes the jaw about four times a second: so many turns, each of such a range, within a window."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """One expression of one track.
-
-    Attributes:
-        label: the expression.
-        onset_s, apex_s, offset_s: presentation times. Onset and offset lie between frames, where the probability crosses
-            `OFF`; the apex is a frame.
-        strength: smoothed probability at the apex, in [0, 1]. Not an intensity in the sense of FACS.
-        apex_row: row of the apex among the track's frames.
-        cut_before, cut_after: it had begun when the track began; it went on when the track ended.
-    """
-
-    label: str
-    onset_s: float
-    apex_s: float
-    offset_s: float
-    strength: float
-    apex_row: int
-    cut_before: bool
-    cut_after: bool
 
 
 def events_of(

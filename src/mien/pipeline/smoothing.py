@@ -44,7 +44,8 @@ def smoothed(
     Args:
         probabilities: (T, K), rows that sum to 1; a row of NaN is a frame that says nothing.
         time_s: (T,) presentation times, ascending.
-        witness: bool (T,), frames that count; others (a blink, a face too poor) are filled from their neighbours.
+        witness: (T,) from 0 to 1, how far each frame counts, or bool; others (a blink, a face too poor) are filled from
+            their neighbours.
         causal: use the frames so far alone.
         dwell_s: mean time that an expression lasts, seconds.
         memory_s: time over which a network repeats its mistakes, seconds.
@@ -64,13 +65,11 @@ def smoothed(
         return likelihood
     steps = np.diff(time_s)
     keeps = np.exp(-steps / dwell_s)
-    share = _news(steps, memory_s, causal)
-    said = np.maximum(likelihood, LEAST) ** np.where(witness, share, 0.0)[:, None]
+    said = np.maximum(likelihood, LEAST) ** (witness * _news(steps, memory_s, causal))[:, None]
     forward = np.empty_like(said)
     forward[0] = said[0] / said[0].sum()
     for row in range(1, count):
-        state = (keeps[row - 1] * forward[row - 1] + (1 - keeps[row - 1]) / classes) * said[row]
-        forward[row] = state / state.sum()
+        forward[row] = _step(forward[row - 1], said[row], keeps[row - 1])
     if causal:
         return forward
     backward = np.ones(classes)
@@ -81,6 +80,30 @@ def smoothed(
         backward /= backward.sum()
         posterior[row] *= backward
     return posterior / posterior.sum(1, keepdims=True)
+
+
+class Causal:
+    """`smoothed(causal=True)` of one track, a frame at a time, for live sources."""
+
+    def __init__(self) -> None:
+        self._state: np.ndarray | None = None
+        self._time_s = -np.inf
+
+    def update(self, probabilities: np.ndarray, time_s: float, witness: float = 1.0) -> np.ndarray:
+        """The posterior (K,) given this frame's probabilities (K,) and all before; a time that goes back stands."""
+        since = max(0.0, time_s - self._time_s)
+        self._time_s = max(self._time_s, time_s)
+        share = witness * (1 - np.exp(-since / MEMORY_S))
+        said = np.maximum(np.asarray(probabilities, float), LEAST) ** share
+        before = np.full(len(said), 1 / len(said)) if self._state is None else self._state
+        self._state = _step(before, said, float(np.exp(-since / DWELL_S)))
+        return self._state
+
+
+def _step(before: np.ndarray, said: np.ndarray, keeps: float) -> np.ndarray:
+    """Forward from one frame to the next: (K,)."""
+    state = (keeps * before + (1 - keeps) / len(before)) * said
+    return state / state.sum()
 
 
 def _news(steps: np.ndarray, memory_s: float, causal: bool) -> np.ndarray:
@@ -102,7 +125,12 @@ def _checked(
     if (np.diff(time_s) < 0).any():
         raise ShapeError("expected times that ascend, got some that go back: sort the frames of the track")
     there = ~np.isnan(probabilities).any(1)
-    witness = there if witness is None else there & np.asarray(witness, bool)
-    if witness.shape != time_s.shape:
-        raise ShapeError(f"expected witnesses {time_s.shape}, got {witness.shape}")
-    return np.where(there[:, None], probabilities, 1.0 / max(1, probabilities.shape[1])), time_s, witness
+    counts = np.ones(len(there)) if witness is None else np.asarray(witness, float)
+    if counts.shape != time_s.shape:
+        raise ShapeError(f"expected witnesses {time_s.shape}, got {counts.shape}")
+    if not ((counts >= 0) & (counts <= 1)).all():
+        raise OptionError(
+            f"expected witnesses from 0 to 1, got {np.nanmin(counts):g} to {np.nanmax(counts):g}"
+        )
+    whole = np.where(there[:, None], probabilities, 1.0 / max(1, probabilities.shape[1]))
+    return whole, time_s, there * counts

@@ -11,6 +11,7 @@ from mien.types.affect import Affect
 from mien.types.evidence import Evidence
 from mien.types.mesh import Mesh
 from mien.types.scores import Scores
+from mien.types.track import InTime
 from mien.types.units import ActionUnits
 
 LANDMARKS_5 = ("right_eye", "left_eye", "nose_tip", "right_mouth_corner", "left_mouth_corner")
@@ -68,6 +69,7 @@ class Faces:
         disagreement: float32 (N,) in [0, 1], how far evidence and network are apart; NaN where it cannot be told.
         quality: size, sharpness, exposure and the reasons against a face.
         track_id: int64 (N,), the same face over time, from 0 in each clip; `None` for pictures.
+        in_time: what the faces are in the course of their tracks; `None` unless it was asked for.
     """
 
     box_xyxy_px: np.ndarray
@@ -83,6 +85,7 @@ class Faces:
     action_units: ActionUnits | None = None
     evidence: Evidence | None = None
     disagreement: np.ndarray | None = None
+    in_time: InTime | None = None
 
     def __post_init__(self) -> None:
         count = len(self.box_xyxy_px)
@@ -99,7 +102,7 @@ class Faces:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ShapeError(f"expected {name} of shape {shape}, got {value.shape}")
-        for name in ("expression", "quality", "affect", "mesh", "action_units", "evidence"):
+        for name in ("expression", "quality", "affect", "mesh", "action_units", "evidence", "in_time"):
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ShapeError(f"expected {name} for {count} faces, got {len(value)}")
