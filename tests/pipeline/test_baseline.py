@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mien.errors import DataError, ShapeError
-from mien.pipeline.baseline import NEUTRAL, relative, rest_of
+from mien.pipeline.baseline import NEUTRAL, calmest, relative, rest_of
 
 NAMES = ("neutral", "happy", "sad")
 REST = np.array([0.3, 0.05, 0.65])
@@ -28,9 +28,25 @@ def test_a_face_at_rest_is_read_as_neutral_and_a_smile_stays() -> None:
     assert (moved[:20].argmax(1) == 1).mean() > 0.9
 
 
-def test_at_rest_exactly_it_is_the_usual_neutral_face() -> None:
+def test_at_rest_what_others_do_not_show_is_taken_off() -> None:
     baseline = rest_of(REST[None], NAMES)
-    np.testing.assert_allclose(relative(REST[None], baseline)[0], [NEUTRAL, 0.15, 0.15])
+    np.testing.assert_allclose(relative(REST[None], baseline)[0], np.array([NEUTRAL, 0.05, 0.15]) / 0.9)
+
+
+def test_a_rest_that_is_read_as_neutral_changes_nothing() -> None:
+    baseline = rest_of(np.array([[0.9, 0.04, 0.06]]), NAMES)
+    values = person(5)
+    np.testing.assert_allclose(relative(values, baseline), values)
+
+
+def test_the_calmest_fifth_is_the_rest_of_one_who_mostly_smiles() -> None:
+    values, times = person(500), np.arange(500) / 25
+    smiles = np.arange(500) < 350
+    values[smiles] = [0.05, 0.9, 0.05]
+    values[~smiles] = person(600)[450:]
+    rest = calmest(values, NAMES, times)
+    assert 90 <= rest.sum() <= 110 and not rest[smiles].any()
+    assert calmest(values, ("sad", "happy", "fear"), times).all()
 
 
 def test_ratios_of_odds_stay() -> None:

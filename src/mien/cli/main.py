@@ -65,6 +65,19 @@ def parser() -> argparse.ArgumentParser:
         help="know people again in a clip by a network that tells people apart",
     )  # fmt: skip
     analyze.add_argument(
+        "--smooth", action="store_true", help="of clips, also values smoothed over time, events, blinks"
+    )
+    analyze.add_argument(
+        "--baseline", metavar="auto|START-END|FILE",
+        help="values also relative to the face at rest: its calmest fifth, a stretch, or a picture or clip",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--events",
+        type=Path,
+        metavar="FILE",
+        help="of clips, write the table of events (.csv, .jsonl, .parquet)",
+    )
+    analyze.add_argument(
         "--columns", choices=("mien", "openface"), default="mien",
         help="names of the columns; openface: as OpenFace 2 has them, with --mesh (default: mien)",
     )  # fmt: skip
@@ -125,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.paths = demo_pictures()
         options.every = options.start = options.end = None
         options.model, options.threads, options.mesh, options.identity = "expression", 0, False, False
+        options.smooth, options.baseline, options.events = False, None, None
         options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
         if options.verb in ("weights", "explain", "flow"):
@@ -146,9 +160,10 @@ def _analyze(options: argparse.Namespace) -> int:
     from mien.cli.display import JsonArray, LiveCount, PlainTable, ProgressBar
     from mien.pipeline import openface
     from mien.pipeline.analyzer import Analyzer
+    from mien.pipeline.course import baseline_wish
     from mien.pipeline.live import live_source
     from mien.pipeline.overlay import OverlayWriter
-    from mien.pipeline.table import columns_of, open_writer, rows_of
+    from mien.pipeline.table import EVENT_COLUMNS, columns_of, event_rows, open_writer, rows_of
     from mien.types.media import Failure
 
     if options.every is not None and not options.every > 0:
@@ -164,19 +179,24 @@ def _analyze(options: argparse.Namespace) -> int:
         threads=options.threads,
     )
     live = any(live_source(str(path)) for path in options.paths)
-    own = columns_of(analyzer.runner.weights.labels, analyzer.mesh is not None, live)
+    baseline = None if options.baseline is None else baseline_wish(options.baseline)
+    own = columns_of(
+        analyzer.runner.weights.labels, analyzer.mesh is not None, live, options.smooth, baseline is not None
+    )
     columns = openface.COLUMNS if options.columns == "openface" else own
     read = failed = 0
     kept_up = LiveCount()
     interrupted = False
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(open_writer(options.out, columns)) if options.out else None
+        events = stack.enter_context(open_writer(options.events, EVENT_COLUMNS)) if options.events else None
         overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
         printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
         results = analyzer.stream(
             options.paths, every_s=options.every, start_s=options.start, end_s=options.end,
-            observer=overlay, progress=bar.update,
+            smooth=options.smooth, baseline=baseline, observer=overlay,
+            course=None if events is None else lambda course: events.write(event_rows(course)), progress=bar.update,
         )  # fmt: skip
         try:
             for result in results:

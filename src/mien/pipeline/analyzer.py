@@ -171,8 +171,8 @@ class Analyzer:
                 times; of a live source from its first frame on. Pictures have no time and are read anyway.
             smooth: fill `faces.in_time`. The results of a clip then come when it has been read (they wait in a temporary
                 file); those of a live source at once, smoothed by what was before.
-            baseline: values also relative to each person's face at rest, in `faces.in_time`: "auto" for the look that a face
-                has most of the time, times (start, end) of the clip, or a picture or clip of the one person at
+            baseline: values also relative to each person's face at rest, in `faces.in_time`: "auto" for the calmest
+                fifth of a track, times (start, end) of the clip, or a picture or clip of the one person at
                 rest. The last is all that pictures and live sources can have.
             observer: called with each result and its image, at once.
             course: called with the course of each clip: tracks, smoothed values, events.
@@ -185,6 +185,7 @@ class Analyzer:
         """
         span = Span(start_s, end_s, every_s)
         wish = self._wish(baseline)
+        observer, course = _own_errors(observer), _own_errors(course)
         in_time = smooth or wish is not None or course is not None
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
@@ -195,7 +196,7 @@ class Analyzer:
             live = isinstance(path, LiveSource)
             results = _shown(self._results(path, span, progress), observer)
             if in_time and live:
-                results = live_in_time(results, wish, course)
+                results = live_in_time(results, self._threshold, wish, course)
             elif in_time:
                 results = held_back(results, CourseBuilder(self._threshold, wish), course)
             while True:
@@ -203,6 +204,8 @@ class Analyzer:
                     result = next(results)
                 except StopIteration:
                     break
+                except _ObserverError as failed:
+                    raise failed.error from None
                 except (InputError, OSError) as error:
                     yield Failure(str(path), _said(error), type(error).__name__)
                     break
@@ -290,6 +293,26 @@ class Analyzer:
             known = replace(faces, track_id=ids)
             size = _size_of(frame.image)
             yield FrameResult(path, frame.frame, frame.time_s, known, size, frame.dropped), frame.image
+
+
+class _ObserverError(Exception):
+    """An error of an observer, so that it is not taken for one of the file that is read."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _own_errors(call: Callable[..., None] | None) -> Callable[..., None] | None:
+    """An observer whose errors are told apart."""
+
+    def guarded(*seen: Any) -> None:
+        assert call is not None
+        try:
+            call(*seen)
+        except (InputError, OSError) as error:
+            raise _ObserverError(error) from error
+
+    return None if call is None else guarded
 
 
 def _shown(

@@ -18,7 +18,7 @@ import numpy as np
 from mien.errors import DataError, InputError, OptionError
 from mien.explain.evidence import intensity_of
 from mien.faces.mesh_units import RULES, evidence, units_from_evidence, units_from_mesh
-from mien.pipeline.baseline import relative, rest_of
+from mien.pipeline.baseline import calmest, relative, rest_of
 from mien.pipeline.events import blinks, events_of, talking
 from mien.pipeline.smoothing import Causal, smoothed
 from mien.types.faces import Faces
@@ -210,7 +210,10 @@ class CourseBuilder:
             seen_s = clock[-1] - clock[0]
             if seen_s < AUTO_LEAST_S:
                 return None, f"none: in sight for {seen_s:.1f} s, {AUTO_LEAST_S:g} s wanted"
-            origin = "auto: the look that it has most of the time"
+            trusted = np.flatnonzero(counts)
+            counts = np.zeros(len(raw), bool)
+            counts[trusted[calmest(raw[trusted], self._names, clock[trusted])]] = True
+            origin = "auto: its calmest fifth"
         else:
             counts = counts & (clock >= wish[0]) & (clock < wish[1])
             origin = f"{wish[0]:g} to {wish[1]:g} s"
@@ -267,7 +270,7 @@ def held_back(
 
 
 def live_in_time(
-    results: Iterator[FrameResult], wish: Wish, observer: CourseObserver | None
+    results: Iterator[FrameResult], threshold: float, wish: Wish, observer: CourseObserver | None
 ) -> Iterator[FrameResult]:
     """Results of a live source, each with what the frames so far make likely.
 
@@ -292,17 +295,17 @@ def live_in_time(
             poor = faces.quality is not None and bool(faces.quality.reasons[row])
             smoother = tracks.setdefault(number, Causal())
             likely[row] = smoother.update(moved[row], result.time_s, float(not poor))
-        yield _alone(result, likely, wish)
+        yield _alone(result, likely, threshold, wish)
 
 
 def _relative_picture(result: FrameResult, wish: Wish) -> FrameResult:
     """A picture's result relative to a baseline that is known; as it is without one."""
     if not isinstance(wish, Baseline) or result.faces.expression is None:
         return result
-    return _alone(result, np.full(result.faces.expression.values.shape, np.nan), wish)
+    return _alone(result, np.full(result.faces.expression.values.shape, np.nan), np.nan, wish)
 
 
-def _alone(result: FrameResult, likely: np.ndarray, rest: Baseline | None) -> FrameResult:
+def _alone(result: FrameResult, likely: np.ndarray, threshold: float, rest: Baseline | None) -> FrameResult:
     """A result with smoothed values and those relative to a baseline, without a course."""
     faces = result.faces
     assert faces.expression is not None
@@ -312,7 +315,7 @@ def _alone(result: FrameResult, likely: np.ndarray, rest: Baseline | None) -> Fr
         if faces.mesh is not None and rest.units is not None:
             units = units_from_mesh(faces.mesh, rest.units)
     notes = () if rest is None else (rest.origin,) * len(faces)
-    shares = InTime(faces.expression.names, likely, moved, units, baseline=notes)
+    shares = InTime(faces.expression.names, likely, likely.max(1) < threshold, moved, units, baseline=notes)
     return replace(result, faces=replace(faces, in_time=shares))
 
 
@@ -320,6 +323,7 @@ class _FrameShares:
     """Gives each result of a clip, in the order in which the builder got them, what its frame is in the course."""
 
     def __init__(self, course: Course) -> None:
+        self._threshold = course.threshold
         self._tracks = {track.id: track for track in course.tracks}
         self._next = dict.fromkeys(self._tracks, 0)
 
@@ -332,18 +336,20 @@ class _FrameShares:
         for number in faces.track_id.tolist():
             places.append((self._tracks[number], self._next[number]))
             self._next[number] += 1
-        return replace(result, faces=replace(faces, in_time=_share(faces, places)))
+        return replace(result, faces=replace(faces, in_time=_share(faces, places, self._threshold)))
 
 
-def _share(faces: Faces, places: list[tuple[Track, int]]) -> InTime:
+def _share(faces: Faces, places: list[tuple[Track, int]], threshold: float) -> InTime:
     """What the faces of one frame are in their tracks, each given with its row."""
     tracks = [track for track, _ in places]
     nothing = np.full(len(tracks[0].names), np.nan)
     some_rest = any(track.baseline_note for track in tracks)
     some_mesh = faces.mesh is not None
+    likely = np.array([track.smoothed[row] for track, row in places])
     return InTime(
         names=tracks[0].names,
-        smoothed=np.array([track.smoothed[row] for track, row in places]),
+        smoothed=likely,
+        uncertain=likely.max(1) < threshold,
         relative=np.array(
             [nothing if track.relative is None else track.relative[row] for track, row in places]
         )

@@ -23,6 +23,8 @@ def analyze(
     every_s: float | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
+    smooth: bool = False,
+    baseline: str | os.PathLike[str] | tuple[float, float] | None = None,
     **options: Any,
 ) -> Results:
     """Find the faces in pictures and clips and read their expressions.
@@ -34,6 +36,7 @@ def analyze(
             and addresses (`rtsp://...`) are live sources, which go on until `end_s`.
         every_s: of clips, one frame in so many seconds; `None` for every frame.
         start_s, end_s: of clips, the part from start to before end, in presentation times.
+        smooth, baseline: of clips, values over time and relative to the face at rest, see `Analyzer.stream`.
         options: as for `Analyzer`.
 
     Returns:
@@ -49,16 +52,20 @@ def analyze(
         inputs, Iterable
     )
     results = Results()
-    own = analyzer.runner.weights.labels, analyzer.mesh is not None
-    results.columns = columns_of(*own)
+    labels, mesh = analyzer.runner.weights.labels, analyzer.mesh is not None
+    results.columns = columns_of(labels, mesh, False, smooth, baseline is not None)
     items = enumerate([inputs] if single else inputs)
     # Paths that follow one another go together, so that a file named twice is read once.
     for are_paths, group in groupby(items, key=lambda item: isinstance(item[1], str | os.PathLike)):
         if are_paths:
             paths = [path for _, path in group]
             if any(live_source(os.fspath(path)) for path in paths):
-                results.columns = columns_of(*own, live=True)
-            results.extend(analyzer.stream(paths, every_s=every_s, start_s=start_s, end_s=end_s))
+                results.columns = columns_of(labels, mesh, True, smooth, baseline is not None)
+            results.extend(
+                analyzer.stream(
+                    paths, every_s=every_s, start_s=start_s, end_s=end_s, smooth=smooth, baseline=baseline
+                )
+            )
             continue
         for index, image in group:
             pixels = check_array(image)

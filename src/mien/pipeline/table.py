@@ -12,12 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import numpy as np
+
 from mien.errors import MissingExtraError, OptionError
 from mien.explain.evidence import DISAGREES
 from mien.faces.mesh_units import RULES, is_two_sided
 from mien.labels.expressions import EXPRESSIONS
 from mien.types.faces import Faces
 from mien.types.media import Failure, FrameResult
+from mien.types.track import Course, InTime
 
 COLUMNS: dict[str, type] = {
     "path": str,
@@ -51,16 +54,41 @@ Columns = Mapping[str, type]
 Row = dict[str, Any]
 
 
-def columns_of(labels: Iterable[str], mesh: bool = False, live: bool = False) -> Columns:
-    """`COLUMNS`, and after them those of a model's own classes, of the mesh and of live sources.
+def columns_of(
+    labels: Iterable[str],
+    mesh: bool = False,
+    live: bool = False,
+    smooth: bool = False,
+    baseline: bool = False,
+) -> Columns:
+    """`COLUMNS`, and after them those of a model's own classes, of the mesh, of time and of live sources.
 
     Args:
         labels: the model's classes; each that is not one of mien's eight gets a `p_` column.
         mesh: with the columns of action units and of what they say.
         live: with `dropped`, the frames left out since the row before.
+        smooth: with the columns that end in `_smoothed`, and events.
+        baseline: with the columns that end in `_relative`, and what they are relative to.
     """
-    own = {f"p_{name}": float for name in labels if name not in EXPRESSIONS}
-    return {**COLUMNS, **own, **(mesh_columns() if mesh else {}), **({"dropped": int} if live else {})}
+    labels = tuple(labels)
+    columns: dict[str, type] = {
+        **COLUMNS,
+        **{f"p_{name}": float for name in labels if name not in EXPRESSIONS},
+        **(mesh_columns() if mesh else {}),
+    }
+    if smooth:
+        columns |= _answer_columns(labels, "smoothed") | {"uncertain_smoothed": bool, "event": str}
+        columns |= {"blink": bool, "talking": bool} if mesh else {}
+    if baseline:
+        columns |= {"baseline": str} | _answer_columns(labels, "relative")
+        columns |= {f"{unit_column(rule.unit)}_relative": float for rule in RULES} if mesh else {}
+    return columns | ({"dropped": int} if live else {})
+
+
+def _answer_columns(labels: tuple[str, ...], kind: str) -> dict[str, type]:
+    """An answer of a kind: its class, its confidence, all probabilities."""
+    probabilities = {f"p_{name}_{kind}": float for name in labels}
+    return {f"expression_{kind}": str, f"confidence_{kind}": float, **probabilities}
 
 
 @cache
@@ -91,7 +119,12 @@ def rows_of(result: FrameResult | Failure, columns: Columns = COLUMNS) -> list[R
         blank["dropped"] = result.dropped
     if not len(result.faces):
         return [blank]
-    return [{**blank, **_face(result, index)} for index in range(len(result.faces))]
+    rows = [{**blank, **_face(result, index)} for index in range(len(result.faces))]
+    if result.faces.in_time is not None:
+        for index, row in enumerate(rows):
+            values = _in_time(result.faces.in_time, index)
+            row |= {name: value for name, value in values.items() if name in columns}
+    return rows
 
 
 def _face(result: FrameResult, index: int) -> Row:
@@ -141,6 +174,70 @@ def _mesh(faces: Faces, index: int) -> Row:
                 if values is not None and name in mesh_columns():
                     row[name] = told(values[index, column], 3)
     return row
+
+
+def _in_time(shares: InTime, index: int) -> Row:
+    """All columns of one face that come with smoothing and a baseline."""
+    row: Row = {"event": shares.event[index] or None} if shares.event else {}
+    for kind, values in (("smoothed", shares.smoothed), ("relative", shares.relative)):
+        if values is None or np.isnan(values[index]).any():
+            continue
+        best = int(values[index].argmax())
+        row[f"expression_{kind}"] = shares.names[best]
+        row[f"confidence_{kind}"] = _rounded(values[index, best], 6)
+        row |= {
+            f"p_{name}_{kind}": _rounded(value, 6)
+            for name, value in zip(shares.names, values[index], strict=True)
+        }
+        if kind == "smoothed":
+            row["uncertain_smoothed"] = bool(shares.uncertain[index])
+    for name, flags in (("blink", shares.blink), ("talking", shares.talking)):
+        if flags is not None:
+            row[name] = bool(flags[index])
+    if shares.baseline:
+        row["baseline"] = shares.baseline[index]
+    if shares.units is not None:
+        for unit, value in zip(shares.units.units, shares.units.values[index], strict=True):
+            row[f"{unit_column(unit)}_relative"] = told(value, 3)
+    return row
+
+
+EVENT_COLUMNS: Columns = {
+    "path": str,
+    "track_id": int,
+    "expression": str,
+    "onset_s": float,
+    "apex_s": float,
+    "offset_s": float,
+    "duration_s": float,
+    "apex_frame": int,
+    "strength": float,
+    "intensity": float,
+    "cut_before": bool,
+    "cut_after": bool,
+}
+"""Name -> type of every column of a table of events; see `mien.types.track.Event`."""
+
+
+def event_rows(course: Course) -> list[Row]:
+    """One row an event of a clip, track after track."""
+    return [
+        {
+            "path": course.path,
+            "track_id": track.id,
+            "expression": event.label,
+            "onset_s": _rounded(event.onset_s, 6),
+            "apex_s": _rounded(event.apex_s, 6),
+            "offset_s": _rounded(event.offset_s, 6),
+            "duration_s": _rounded(event.duration_s, 6),
+            "apex_frame": int(track.frame[event.apex_row]),
+            "strength": _rounded(event.strength, 4),
+            "intensity": None if event.intensity is None else _rounded(event.intensity, 2),
+            "cut_before": event.cut_before,
+            "cut_after": event.cut_after,
+        }
+        for track, event in course.events()
+    ]
 
 
 def told(value: Any, digits: int) -> float | None:

@@ -65,7 +65,8 @@ class InTime:
 
     Attributes:
         names: the K expressions.
-        smoothed: (N, K) probabilities over time: of the relative ones where there is a baseline.
+        smoothed: (N, K) probabilities over time: of the relative ones where there is a baseline. NaN for a picture.
+        uncertain: bool (N,), the smoothed confidence lies under the network's threshold.
         relative: (N, K) probabilities relative to the person's face at rest; `None` without a baseline.
         units: action units relative to the face at rest; `None` without a baseline or a mesh.
         blink, talking: bool (N,), `None` where no mesh was read.
@@ -75,6 +76,7 @@ class InTime:
 
     names: tuple[str, ...]
     smoothed: np.ndarray
+    uncertain: np.ndarray
     relative: np.ndarray | None = None
     units: ActionUnits | None = None
     blink: np.ndarray | None = None
