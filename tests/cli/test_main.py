@@ -18,6 +18,7 @@ import mien
 from mien import __version__
 from mien.cli.main import main, seconds
 from mien.errors import InputError
+from mien.labels.expressions import EXPRESSIONS
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.clips import ClipFrame, Span
 from mien.pipeline.live import LiveSource
@@ -310,3 +311,32 @@ def test_as_a_program(tmp_path: Path, portrait: np.ndarray) -> None:
     assert [row["path"] for row in rows] == ["me.png", "gone.png"]
     assert "gone.png" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_smoothed_and_relative_values_stand_beside_the_raw_ones(
+    capsys, tmp_path: Path, moving, make_clip, portrait_file: Path
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4", moving(20))
+    plain, full, events = (tmp_path / f"{name}.csv" for name in ("plain", "full", "events"))
+    assert run(capsys, "analyze", clip, "--out", plain, "--quiet", "--threads", 1)[0] == 0
+    more = ("--smooth", "--baseline", portrait_file, "--events", events, "--quiet", "--threads", 1)
+    assert run(capsys, "analyze", clip, "--out", full, *more)[0] == 0
+    before, after = csv_rows(plain), csv_rows(full)
+    assert [{name: row[name] for name in before[0]} for row in after] == before
+    assert {row["expression_smoothed"] for row in after} == {"happy"}
+    assert {row["baseline"] for row in after} == {str(portrait_file)}
+    assert all(abs(sum(float(row[f"p_{name}_relative"]) for name in EXPRESSIONS) - 1) < 1e-4 for row in after)
+    (event,) = csv_rows(events)
+    assert (event["expression"], event["cut_before"], event["cut_after"]) == ("happy", "true", "true")
+    assert float(event["duration_s"]) == pytest.approx(19 / 25, abs=0.05)
+
+
+def test_a_baseline_without_a_face_or_out_of_order_stops_before_anything_is_read(
+    capsys, tmp_path: Path, moving, make_clip
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4", moving(5))
+    empty = tmp_path / "empty.png"
+    Image.new("RGB", (64, 64)).save(empty)
+    for wrong, said in ((empty, "expected frames of a face at rest"), ("9-3", "ends after it begins")):
+        code, out, err = run(capsys, "analyze", clip, "--baseline", wrong, "--threads", 1)
+        assert code == 2 and said in err and "happy" not in out
