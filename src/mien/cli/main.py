@@ -87,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--detection-threshold", type=float, default=0.7, help="least detector score, 0 to 1 (default: 0.7)"
     )
+    analyze.add_argument(
+        "--detect-every", type=int, default=1, metavar="FRAMES",
+        help="of clips, search a whole frame only after so many, and around the last faces in between (default: 1)",
+    )  # fmt: skip
     analyze.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
     demo = verbs.add_parser(
         "demo", help="analyse the pictures that come with mien", epilog="Needs no files and opens nothing."
@@ -138,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.paths = demo_pictures()
         options.every = options.start = options.end = None
         options.model, options.threads, options.mesh, options.identity = "expression", 0, False, False
-        options.smooth, options.baseline, options.events = False, None, None
+        options.smooth, options.baseline, options.events, options.detect_every = False, None, None, 1
         options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
         if options.verb in ("weights", "explain", "flow"):
@@ -177,6 +181,7 @@ def _analyze(options: argparse.Namespace) -> int:
         min_face_px=options.min_face_px,
         detection_threshold=options.detection_threshold,
         threads=options.threads,
+        detect_every=options.detect_every,
     )
     live = any(live_source(str(path)) for path in options.paths)
     baseline = None if options.baseline is None else baseline_wish(options.baseline)

@@ -73,7 +73,7 @@ class YuNet:
                 batch = [_resized(images[index], size) for index in indices]
                 for index, faces in zip(indices, self._search(batch, (width, height)), strict=True):
                     found[index].append(faces)
-        merged = [self._merge(per_scale) for per_scale in found]
+        merged = [self.merge(per_scale) for per_scale in found]
         return [faces if len(faces) else self._in_frame(images[i]) for i, faces in enumerate(merged)]
 
     def _in_frame(self, image: np.ndarray) -> Faces:
@@ -87,7 +87,42 @@ class YuNet:
         ratio = np.array([width / size[0], height / size[1]], np.float32)
         boxes = (found.box_xyxy_px - margin) * np.tile(ratio, 2)
         points = (found.landmarks_xy_px - margin) * ratio
-        return self._merge([Faces(boxes, found.detection_score, points)])
+        return self.merge([Faces(boxes, found.detection_score, points)])
+
+    def search_squares(
+        self, image: np.ndarray, corners_xy_px: np.ndarray, sides_px: np.ndarray, network_px: int
+    ) -> list[Faces]:
+        """The faces in each of some squares of one image, in one pass; what lies beyond the image is black.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            corners_xy_px: (N, 2), left and top of each square. sides_px: (N,).
+            network_px: side at which the network sees each square.
+        """
+        cuts, places = [], []
+        for corner, side in zip(
+            np.floor(corners_xy_px).astype(int), np.ceil(sides_px).astype(int), strict=True
+        ):
+            low, high = np.maximum(corner, 0), np.minimum(corner + side, image.shape[1::-1])
+            square = np.zeros((side, side, 3), np.uint8)
+            inside = image[low[1] : high[1], low[0] : high[0]]
+            left, top = low - corner
+            square[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+            cuts.append(_resized(square, (network_px, network_px)))
+            places.append((corner, side / network_px))
+        found = self._search(cuts, (network_px, network_px))
+        return [
+            self.merge(
+                [
+                    Faces(
+                        (faces.box_xyxy_px * ratio + np.tile(corner, 2)).astype(np.float32),
+                        faces.detection_score,
+                        (faces.landmarks_xy_px * ratio + corner).astype(np.float32),
+                    )
+                ]
+            )
+            for faces, (corner, ratio) in zip(found, places, strict=True)
+        ]
 
     def scales(self, height: int, width: int) -> tuple[float, ...]:
         """The scales at which a picture of this size is searched, coarse first."""
@@ -97,6 +132,10 @@ class YuNet:
         if fine > self.one_pass_ratio * coarse:
             return coarse, fine
         return (max(coarse, fine),)
+
+    def pixels(self, height: int, width: int) -> float:
+        """How many pixels the network sees to search a picture of this size."""
+        return sum(scale**2 * height * width for scale in self.scales(height, width))
 
     def _search(self, batch: list[np.ndarray], size_wh: tuple[int, int]) -> list[Faces]:
         """One pass of the network over resized images of one size; results in original pixels."""
@@ -133,8 +172,8 @@ class YuNet:
             scores.append(score[keep])
         return Faces(np.concatenate(boxes), np.concatenate(scores), np.concatenate(points))
 
-    def _merge(self, per_scale: list[Faces]) -> Faces:
-        """Suppress what several cells or scales found twice."""
+    def merge(self, per_scale: list[Faces]) -> Faces:
+        """Suppress what several cells, scales or squares found twice, and what is too small."""
         boxes = np.concatenate([faces.box_xyxy_px for faces in per_scale])
         scores = np.concatenate([faces.detection_score for faces in per_scale])
         points = np.concatenate([faces.landmarks_xy_px for faces in per_scale])

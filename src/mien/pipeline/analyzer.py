@@ -14,6 +14,7 @@ import numpy as np
 from mien.errors import DataError, InputError, OptionError, WeightsError
 from mien.explain.affect import derived_affect
 from mien.explain.evidence import disagreement, evidence_for
+from mien.faces.following import Follower
 from mien.faces.mesh import FaceMesh
 from mien.faces.mesh_units import units_from_mesh
 from mien.faces.pose import pose_from_points
@@ -60,6 +61,8 @@ class Analyzer:
         detection_threshold: faces that the detector scores lower are not reported, 0 to 1.
         limits: beyond these a face is reported as not reliable.
         threads: threads of one inference; 0 for one a core.
+        detect_every: of clips and live sources, search a whole frame only after so many, and around the last faces in
+            between; see `mien.faces.following`. New faces may then come some frames late.
         batch_frames: frames of a clip that are searched together; of a live source one at a time.
 
     Raises:
@@ -78,12 +81,15 @@ class Analyzer:
         detection_threshold: float = 0.7,
         limits: QualityLimits | None = None,
         threads: int = 0,
+        detect_every: int = 1,
         batch_frames: int = 8,
     ) -> None:
         if not 0 < detection_threshold < 1:
             raise OptionError(f"expected detection_threshold between 0 and 1, got {detection_threshold}")
         if not 8 <= min_face_px <= 4096:
             raise OptionError(f"expected min_face_px from 8 to 4096, got {min_face_px}")
+        if detect_every < 1:
+            raise OptionError(f"expected detect_every of 1 or more frames, got {detect_every}")
         if batch_frames < 1 or threads < 0:
             raise OptionError(
                 f"expected batch_frames >= 1 and threads >= 0, got {batch_frames} and {threads}"
@@ -100,6 +106,7 @@ class Analyzer:
         self.mesh = FaceMesh(threads) if mesh else None
         self.identity = SFace(threads) if identity else None
         self.limits = limits or QualityLimits()
+        self.detect_every = detect_every
         self.batch_frames = batch_frames
 
     def analyze_images(self, images: Sequence[Any]) -> list[Faces]:
@@ -113,9 +120,11 @@ class Analyzer:
         """
         return [faces for faces, _ in self._read([check_array(image) for image in images])]
 
-    def _read(self, pictures: list[np.ndarray]) -> list[tuple[Faces, np.ndarray]]:
-        """The faces of each picture with their aligned crops."""
-        found = self.detector.detect(pictures)
+    def _read(
+        self, pictures: list[np.ndarray], follower: Follower | None = None
+    ) -> list[tuple[Faces, np.ndarray]]:
+        """The faces of each picture with their aligned crops; of the next frames of a clip with its follower."""
+        found = (follower or self.detector).detect(pictures)
         cropped = [
             self.runner.crop(image, faces.landmarks_xy_px)
             for image, faces in zip(pictures, found, strict=True)
@@ -258,7 +267,7 @@ class Analyzer:
         self, path: Path, frames: Iterator[ClipFrame], length_s: float, progress: Progress | None
     ) -> Iterator[tuple[FrameResult, np.ndarray]]:
         """Results of a clip, a few frames at a time. An error in decoding comes after the last good frame."""
-        tracker = self._tracker()
+        tracker, follower = self._tracker(), Follower(self.detector, self.detect_every)
         trouble: InputError | None = None
         while trouble is None:
             batch: list[ClipFrame] = []
@@ -269,25 +278,25 @@ class Analyzer:
                 trouble = error
             if not batch and trouble is None:
                 return
-            yield from self._tracked(str(path), batch, tracker)
+            yield from self._tracked(str(path), batch, tracker, follower)
             if progress is not None and batch:
                 progress(path, batch[-1].time_s, length_s)
         raise trouble
 
     def _live(self, source: LiveSource, span: Span) -> Iterator[tuple[FrameResult, np.ndarray]]:
         """Results of a live source, one frame at a time, so that none waits for another."""
-        tracker = self._tracker()
+        tracker, follower = self._tracker(), Follower(self.detector, self.detect_every)
         for frame in read_live(source, span):
-            yield from self._tracked(str(source), [frame], tracker)
+            yield from self._tracked(str(source), [frame], tracker, follower)
 
     def _tracker(self) -> Tracker:
         return Tracker(None if self.identity is None else self.identity.describe)
 
     def _tracked(
-        self, path: str, frames: list[ClipFrame], tracker: Tracker
+        self, path: str, frames: list[ClipFrame], tracker: Tracker, follower: Follower
     ) -> Iterator[tuple[FrameResult, np.ndarray]]:
         """Results of frames that follow one another, with the ids of their faces."""
-        found = self._read([frame.image for frame in frames])
+        found = self._read([frame.image for frame in frames], follower)
         for frame, (faces, crops) in zip(frames, found, strict=True):
             ids = tracker.update(frame.image, faces, crops, frame.time_s)
             known = replace(faces, track_id=ids)
