@@ -47,6 +47,7 @@ def add_verb(verbs: Any) -> None:
         action="store_true",
         help="let --llm be another machine: the evidence leaves this one",
     )
+    verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -62,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise OptionError(f"expected a folder to draw into, got the file {options.out}. Name another.")
     explainer = Explainer(
-        Analyzer(options.model, mesh=not options.no_mesh), None if options.map == "none" else options.map
+        Analyzer(options.model, mesh=not options.no_mesh, threads=options.threads),
+        None if options.map == "none" else options.map,
     )
     model = _language_model(options)
     shown: list[dict[str, Any]] = []
