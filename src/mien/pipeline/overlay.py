@@ -37,6 +37,8 @@ UNRELIABLE = "#9a9a9a"
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 BARS_FROM_PX = 110
+LONGEST_NAME = 200
+"""Bytes of a name, so that what is added to it stays under the 255 that most file systems allow."""
 
 
 def draw(image: np.ndarray, faces: Faces) -> Image.Image:
@@ -207,6 +209,23 @@ def _units(
         pen.text((left + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
 
 
+class FreeNames:
+    """Gives each input a name of its own for what is made of it."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, source: str) -> str:
+        """The input's name, its dot as `_`; with `_2` and so on for further inputs of one name."""
+        stem = re.sub(r"[^\w\-]+", "_", Path(source).name).encode()[:LONGEST_NAME].decode(errors="ignore")
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name
+
+
 class OverlayWriter:
     """Writes drawn pictures and clips into a folder: `NAME.png` a picture, `NAME.mp4` a clip.
 
@@ -219,7 +238,7 @@ class OverlayWriter:
             raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._taken: set[str] = set()
+        self._names = FreeNames()
         self._clip: _ClipOverlay | None = None
 
     def __enter__(self) -> OverlayWriter:
@@ -246,13 +265,7 @@ class OverlayWriter:
         self._clip.add(draw(image, result.faces), result.time_s)
 
     def _target(self, source: str, suffix: str) -> Path:
-        stem = re.sub(r"[^\w\-]+", "_", Path(source).name)
-        name, number = stem, 1
-        while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}"
-        self._taken.add(name)
-        return self.folder / f"{name}{suffix}"
+        return self.folder / f"{self._names.of(source)}{suffix}"
 
     def _end_clip(self, keep: bool = True) -> None:
         if self._clip is not None:
