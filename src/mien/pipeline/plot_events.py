@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ImageColor
 
-from mien.pipeline.plot_page import DPI, INK, ROOM, SOFT, inches, printable
+from mien.pipeline.plot_page import INK, ROOM, SOFT, inches, printable
 from mien.types.media import LUMA
 from mien.types.track import Event
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FACE, BAR, LANE, TIP = 0.62, 0.17, 0.29, 0.06
-"""Inches: side of a face, height of an event and of its lane, and how far the end of one that is cut points out."""
+FACE, BAR, LANE = 0.62, 0.17, 0.29
+"""Inches: side of a face, height of an event, and of its lane."""
+TIP, GAP, THIN = 0.06, 0.015, 0.01
+"""Inches: how far the end of an event that is cut points out, room between events, and the least width of one."""
 MOST_LANES = 5
 Stretch = tuple[float, float]
 """From when to when, seconds."""
@@ -25,11 +27,17 @@ Stretch = tuple[float, float]
 def in_lanes(events: Sequence[Event], span: Stretch) -> list[tuple[Event, int, Stretch | None]]:
     """Each event, by onset, with its lane and the stretch of time that its label takes, `None` where there is no room.
 
-    Bars and labels of one lane do not overlap. If the lanes suffice, each event has room for its label; else the bars are
+    Labels overlap nothing, and bars do not unless thousands of them are to be drawn. If the lanes suffice, each event has room for its label; else the bars are
     laid as close as they can be, with the labels that fit inside, after or before them.
     """
     inch = (span[1] - span[0]) / ROOM
-    bars = [(event.onset_s - TIP * inch, event.offset_s + TIP * inch) for event in events]
+    bars = [
+        (
+            event.onset_s - (TIP if event.cut_before else GAP) * inch,
+            max(event.offset_s, event.onset_s + THIN * inch) + (TIP if event.cut_after else GAP) * inch,
+        )
+        for event in events
+    ]
     widths = [(inches(printable(event.label)) + 0.08) * inch for event in events]
     inside = [event.duration_s >= width for event, width in zip(events, widths, strict=True)]
     roomy = [
@@ -38,7 +46,7 @@ def in_lanes(events: Sequence[Event], span: Stretch) -> list[tuple[Event, int, S
     ]
     lanes = _lanes_of(roomy)
     if max(lanes, default=0) >= MOST_LANES:
-        lanes = _lanes_of(bars)
+        lanes = [min(lane, MOST_LANES - 1) for lane in _lanes_of(bars)]
     taken: dict[int, list[Stretch]] = {}
     for bar, lane in zip(bars, lanes, strict=True):
         taken.setdefault(lane, []).append(bar)
@@ -79,7 +87,7 @@ def draw_event(axes: Axes, event: Event, bottom: float, colour: str, label: Stre
     """A bar from onset to offset, pointed where it is cut, with a triangle over its apex."""
     inch = (axes.get_xlim()[1] - axes.get_xlim()[0]) / ROOM
     top, middle = bottom + BAR, bottom + BAR / 2
-    end = max(event.offset_s, event.onset_s + 1.5 / DPI * inch)
+    end = max(event.offset_s, event.onset_s + THIN * inch)
     corners = [(event.onset_s, bottom), (event.onset_s, top), (end, top), (end, bottom)]
     if event.cut_after:
         corners.insert(3, (end + TIP * inch, middle))

@@ -33,7 +33,7 @@ DPI = 192
 """Twice the 96 of a page in a browser."""
 COLUMNS = round(ROOM * DPI)
 """A column of time for each pixel of a panel."""
-INK, SOFT, LINE, POOR, TROUBLE = "#1a1a1a", "#666666", "#e2e2e2", "#9a9a9a", "#a02c00"
+INK, SOFT, LINE, TROUBLE = "#1a1a1a", "#666666", "#e2e2e2", "#a02c00"
 OTHERS = ("#332288", "#882255", "#44aa99", "#999933", "#aa4499", "#117733")
 """For classes that are not mien's: of Paul Tol's muted colours, which colour-blind people can tell apart."""
 SIZE, SMALL, LARGE = 8.0, 7.0, 11.0
@@ -140,6 +140,7 @@ def page(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    keys = [row for row in keys if row]
     gap, head, line = 0.08, 0.5, 0.18
     below = 0.5 + 0.2 * len(keys) + line * len(foot)
     troubles = [f"the clip broke off: {printable(course.trouble)}"] if course.trouble else []

@@ -15,14 +15,13 @@ from PIL import ImageColor
 
 from mien.errors import OptionError
 from mien.pipeline.events import OFF, ON
-from mien.pipeline.overlay import COLOURS, FreeNames
+from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames
 from mien.pipeline.plot_events import BAR, FACE, LANE, draw_event, in_lanes, put_faces
 from mien.pipeline.plot_page import (
     COLUMNS,
     DPI,
     INK,
     LINE,
-    POOR,
     SIZE,
     SOFT,
     Key,
@@ -45,6 +44,7 @@ MOST_TRACKS = 12
 STRIP = 0.3
 """Inches: height of a track in the picture of all."""
 VAGUE, UNSEEN = "no certain answer", "face not reliable"
+POOR_HATCH = "\\\\\\"
 VISIBLE = 0.03
 """A class that never reaches it is not named below a picture."""
 MOST_OUTLINED = 3000
@@ -100,7 +100,7 @@ def draw_track(course: Course, track: Track, thumbnails: Thumbnails | None = Non
         notes.append(f"baseline: {printable(track.baseline_note)}")
     visible = np.nan_to_num(np.concatenate([strip.smoothed, strip.raw])).max(0) >= VISIBLE
     keys = [_classes(colours, visible), _states([strip], track)]
-    return page(course, title, notes, panels, keys, _foot(course, events=bool(track.events)))
+    return page(course, title, notes, panels, keys, _foot(course, track))
 
 
 def draw_summary(course: Course, thumbnails: Thumbnails | None = None) -> bytes:
@@ -156,15 +156,14 @@ class PlotWriter:
         self.folder = folder
         self._names = FreeNames()
 
-    def __call__(self, course: Course) -> list[Path]:
-        """Draw one clip; gives the files."""
+    def __call__(self, course: Course) -> None:
+        """Draw one clip."""
         name, thumbnails = self._names.of(course.path), cut_thumbnails(course, shown(course))
         pictures = {f"{name}.png": draw_summary(course, thumbnails)}
         for track in shown(course):
             pictures[f"{name}_track{track.id}.png"] = draw_track(course, track, thumbnails)
         for file, picture in pictures.items():
             save(picture, self.folder / file)
-        return [self.folder / file for file in pictures]
 
 
 def _faces(track: Track, thumbnails: Thumbnails | None) -> list[tuple[float, np.ndarray]]:
@@ -219,7 +218,8 @@ def _states(strips: Sequence[Strip], track: Track | None = None) -> list[Key]:
         low = Key(VAGUE, _mixed(COLOURS["surprise"], PALE), height=0.5)
         keys.append(low if track is None else Key(VAGUE, "#ffffff", "/////", SOFT))
     if any(strip.poor.any() for strip in strips):
-        keys.append(Key(UNSEEN, POOR, height=0.3 if track is None else 1.0))
+        low = Key(UNSEEN, UNRELIABLE, height=0.3)
+        keys.append(low if track is None else Key(UNSEEN, UNRELIABLE, POOR_HATCH, "white"))
     if track is not None and track.blink is not None and _unmeshed(track).any():
         keys.append(Key("mesh not read", LINE))
     if any(not strip.seen.all() for strip in strips):
@@ -227,15 +227,20 @@ def _states(strips: Sequence[Strip], track: Track | None = None) -> list[Key]:
     return keys
 
 
-def _foot(course: Course, events: bool = False) -> list[str]:
+def _foot(course: Course, track: Track | None = None) -> list[str]:
     """How to read the page."""
     column_s = float(np.diff(span_s(course))[0]) / COLUMNS
     text = []
-    if events:
+    if track is not None and track.events:
         text.append(
             f"An event: an expression's smoothed probability is {OFF:g} or more, and {ON:g} or more somewhere; triangle: its "
             "apex; pointed end: the face came into sight or was lost meanwhile."
         )
+        unnamed = sum(label is None for _, _, label in in_lanes(track.events, span_s(course)))
+        if unnamed:
+            text.append(
+                f"{unnamed} of {len(track.events)} events are too short here to be named; tables have them all."
+            )
     if column_s > step_s(course):
         text.append(
             f"Each column of pixels is the mean over {column_s:.2g} s ({column_s / step_s(course):.0f} frames)."
@@ -263,7 +268,10 @@ def _stack(
         lower = upper[:, place]
     if smooth:
         veil = {"facecolor": (1, 1, 1, 0.5), "hatch": "/////", "edgecolor": (0.25, 0.25, 0.25, 0.55)}
-        for rows, looks in ((strip.uncertain, veil), (strip.poor, {"facecolor": POOR})):
+        for rows, looks in (
+            (strip.uncertain, veil),
+            (strip.poor, {"facecolor": UNRELIABLE, "hatch": POOR_HATCH, "edgecolor": "white"}),
+        ):
             runs = [(strip.edges_s[a], strip.edges_s[b] - strip.edges_s[a]) for a, b in stretches(rows)]
             axes.broken_barh(runs, (0, top), linewidth=0, zorder=2.5, **looks)
         axes.set_yticks([0, top], ["0", "1"])
@@ -333,7 +341,7 @@ def strip_picture(strip: Strip, colours: Mapping[str, str], height_px: int) -> n
         for some in (colours, _pale(colours))
     )
     colour = np.where(strip.uncertain[:, None], pale[strip.best], vivid[strip.best])
-    colour[strip.poor] = ImageColor.getrgb(POOR)
+    colour[strip.poor] = ImageColor.getrgb(UNRELIABLE)
     y = np.arange(height_px)[::-1, None]
     low = strip.uncertain | strip.poor
     filled = strip.seen & (~low | (y < height_px * np.where(strip.poor, 0.3, 0.55)))
