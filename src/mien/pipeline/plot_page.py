@@ -98,22 +98,24 @@ def printable(text: str) -> str:
 
 
 @cache
-def inches(text: str, size: float = SIZE) -> float:
+def inches(text: str, size: float = SIZE, weight: str = "normal") -> float:
     """How wide a text is."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    width, _, _ = TextToPath().get_text_width_height_descent(text, FontProperties(FAMILY, size=size), False)
+    width, _, _ = TextToPath().get_text_width_height_descent(
+        text, FontProperties(family=FAMILY, size=size, weight=weight), False
+    )
     return float(width) / 72
 
 
-def fitted(text: str, room: float, size: float = SIZE) -> str:
+def fitted(text: str, room: float, size: float = SIZE, weight: str = "normal") -> str:
     """The text, or its beginning and end where it is too wide."""
-    if inches(text, size) <= room:
+    if inches(text, size, weight) <= room:
         return text
     for kept in range(len(text) // 2, 0, -1):
         short = f"{text[:kept]}…{text[-kept:]}"
-        if inches(short, size) <= room:
+        if inches(short, size, weight) <= room:
             return short
     return "…"
 
@@ -151,7 +153,7 @@ def page(
         figure = Figure(figsize=(WIDTH, height))
         FigureCanvasAgg(figure)
         write = _writer(figure, height)
-        write(0.25, 0.32, fitted(title, WIDTH - 0.5, LARGE * 1.08), size=LARGE, weight="bold", color=INK)
+        write(0.25, 0.32, fitted(title, WIDTH - 0.5, LARGE, "bold"), size=LARGE, weight="bold", color=INK)
         for place, text in enumerate([*notes, *troubles]):
             colour = SOFT if place < len(notes) else TROUBLE
             write(0.25, head + line * place, fitted(text, WIDTH - 0.5), color=colour)

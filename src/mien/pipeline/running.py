@@ -42,6 +42,7 @@ class RunningBand:
         self.columns = width_px - self.left_px
         height_px = ROWS * self.row_px + round(text_px * 1.5)
         self.size_wh_px = (width_px, height_px + height_px % 2)
+        self._font, self._small = (ImageFont.load_default(size) for size in (text_px, 0.8 * text_px))
         self._states = np.zeros((ROWS, self.columns), np.uint8)
         self._colours = np.zeros((ROWS, self.columns, 3), np.uint8)
         self._ids: list[int | None] = [None] * ROWS
@@ -99,7 +100,6 @@ class RunningBand:
         """The band as it is now."""
         picture = Image.new("RGB", self.size_wh_px, GROUND)
         pen = ImageDraw.Draw(picture)
-        font = ImageFont.load_default(self.text_px)
         gap = max(1, self.row_px // 8)
         for row, number in enumerate(self._ids):
             if number is None:
@@ -108,8 +108,8 @@ class RunningBand:
             cells = self._cells(row, self.row_px - 2 * gap)
             picture.paste(Image.fromarray(cells), (self.left_px, top))
             ink = INK if self._now[row][0] != NONE else SOFT
-            pen.text((self.text_px * 0.3, top - gap / 2), f"#{number}", fill=ink, font=font)
-        self._draw_ticks(pen, ImageFont.load_default(self.text_px * 0.8))
+            pen.text((self.text_px * 0.3, top - gap / 2), f"#{number}", fill=ink, font=self._font)
+        self._draw_ticks(pen)
         return picture
 
     def _cells(self, row: int, height_px: int) -> np.ndarray:
@@ -124,15 +124,13 @@ class RunningBand:
         cells[filled] = np.broadcast_to(colour, cells.shape)[filled]
         return cells
 
-    def _draw_ticks(
-        self, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
-    ) -> None:
+    def _draw_ticks(self, pen: ImageDraw.ImageDraw) -> None:
         """A tick for each second of the clip's clock, every fifth one long and with its time."""
         top = ROWS * self.row_px
         width_px = self.size_wh_px[0]
         pen.line((self.left_px, top, width_px, top), SOFT)
         waiting = f"+{self._waiting}" if self._waiting else ""
-        pen.text((self.text_px * 0.3, top + 1), waiting, fill=INK, font=font)
+        pen.text((self.text_px * 0.3, top + 1), waiting, fill=INK, font=self._small)
         if self._column is None:
             return
         a_second = self.columns / LAST_S
@@ -142,6 +140,6 @@ class RunningBand:
             long = second % 5 == 0
             pen.line((x, top, x, top + self.text_px * (0.5 if long else 0.25)), SOFT)
             text = f"{second // 60}:{second % 60:02}"
-            room = pen.textlength(text, font=font) + 3
+            room = pen.textlength(text, font=self._small) + 3
             if long and x + room < width_px:
-                pen.text((x + 3, top + self.text_px * 0.2), text, fill=SOFT, font=font)
+                pen.text((x + 3, top + self.text_px * 0.2), text, fill=SOFT, font=self._small)
