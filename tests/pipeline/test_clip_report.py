@@ -163,7 +163,7 @@ def test_tracks_that_are_left_out_are_counted(
     course = course_of(*(track_of(["happy"] * (5 + number), number) for number in range(3)), frames=25)
     page = report(tmp_path / "r.html", course)
     assert "Face #0 " not in page.said and "Face #1 " in page.said
-    assert "1 more left out, in sight for 0.2 s at most" in page.said
+    assert "1 more left out, in sight for 0.20 s at most" in page.said
 
 
 def test_an_error_leaves_no_report_and_a_stop_leaves_one(tmp_path: Path, course_of) -> None:

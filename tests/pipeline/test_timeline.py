@@ -14,7 +14,7 @@ from mien.labels.expressions import EXPRESSIONS
 from mien.pipeline.clips import read_clip
 from mien.pipeline.overlay import COLOURS, UNRELIABLE
 from mien.pipeline.plot_events import GAP, MOST_LANES, TIP, apart, in_lanes
-from mien.pipeline.plot_page import DPI, LEFT, ROOM, clock, colours_of, fitted, inches
+from mien.pipeline.plot_page import DPI, LEFT, ROOM, clock, colours_of, fitted, inches, length
 from mien.pipeline.strips import (
     blinks_a_minute,
     doubtful,
@@ -136,6 +136,17 @@ def test_blinks_speech_and_a_mesh_that_was_not_read(track_of, course_of) -> None
     assert missing[0] - missing[1] > 40
 
 
+def test_no_mesh_is_not_said_of_a_time_out_of_sight(track_of, course_of) -> None:
+    frame = np.r_[0:50, 150:200]
+    units = ActionUnits((12,), np.full((100, 1), np.nan, np.float32), "intensity", "mesh")
+    off = np.zeros(100, bool)
+    track = track_of(["neutral"] * 100, frame=frame, time_s=frame / 25, blink=off, talking=off, units=units)
+    course = course_of(track)
+    picture = pixels(draw_track(course, track))
+    said = {time_s: count(column(picture, course, time_s), "#e2e2e2") for time_s in (1.05, 4.05, 7.05)}
+    assert min(said[1.05], said[7.05]) > 50 and said[4.05] < 5
+
+
 def test_a_baseline_is_said(track_of, course_of) -> None:
     track = track_of(["neutral"] * 250)
     rest = Baseline(EXPRESSIONS, np.full(8, 1 / 8), 100, "auto")
@@ -181,7 +192,7 @@ def test_names_of_files_are_written_as_they_are_and_fit(track_of, course_of) -> 
 def test_of_many_tracks_the_longest_are_shown_and_the_others_counted(track_of, course_of) -> None:
     course = course_of(*(track_of(["neutral"] * (20 + 5 * number), number) for number in range(15)))
     assert [track.id for track in shown(course)] == list(range(3, 15))
-    assert left_out(course) == "3 more left out, in sight for 1.2 s at most"
+    assert left_out(course) == "3 more left out, in sight for 1.20 s at most"
     assert left_out(course_of(*course.tracks[:12])) == ""
 
 
@@ -200,6 +211,10 @@ def test_of_many_tracks_the_longest_are_shown_and_the_others_counted(track_of, c
 )
 def test_times_are_written_in_minutes_and_seconds(time_s: float, step_s: float, text: str) -> None:
     assert clock(time_s, step_s) == text
+
+
+def test_lengths_are_written_as_they_are_read() -> None:
+    assert [length(time_s) for time_s in (0.08, 19.68, 1544.2)] == ["0.08 s", "19.7 s", "25:44 min"]
 
 
 @pytest.mark.parametrize(("count_of", "length_s"), [(3, 20.0), (25, 60.0), (300, 600.0)])

@@ -20,7 +20,7 @@ from PIL import Image
 
 from mien import __version__
 from mien.errors import OptionError
-from mien.pipeline.plot_page import clock, colours_of, printable, require_matplotlib
+from mien.pipeline.plot_page import clock, colours_of, length, printable, require_matplotlib
 from mien.pipeline.report_style import STYLE
 from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails
@@ -192,7 +192,7 @@ def _shares(shares: Shares, colours: Mapping[str, str]) -> str:
         return f"{time_s / of_s:.0%}" if of_s > 0 else "none"
 
     words = (
-        f"In sight for {shares.seen_s:.1f} s: certain for {share(shares.certain_s, shares.seen_s)}, no certain answer for "
+        f"In sight for {length(shares.seen_s)}: certain for {share(shares.certain_s, shares.seen_s)}, no certain answer for "
         f"{share(shares.uncertain_s, shares.seen_s)}, not reliable for {share(shares.poor_s, shares.seen_s)}."
     )
     told = sorted((pair for pair in shares.expression_s.items() if pair[1] > 0), key=lambda pair: -pair[1])
@@ -205,7 +205,7 @@ def _shares(shares: Shares, colours: Mapping[str, str]) -> str:
     names = ", ".join(
         f"{_named(name, colours[name])} {share(time_s, shares.certain_s)}" for name, time_s in told
     )
-    return f'<p>{words} Of the certain time ({shares.certain_s:.1f} s): {names}.</p>\n<div class="bar">{bar}</div>\n'
+    return f'<p>{words} Of the certain time ({length(shares.certain_s)}): {names}.</p>\n<div class="bar">{bar}</div>\n'
 
 
 def _named(name: str, colour: str) -> str:
@@ -220,7 +220,7 @@ def _blinks(course: Course, track: Track) -> str:
     rate, time_s = blinks_a_minute(course, track), meshed_s(course, track)
     told = f"{rate:.1f} a minute" if rate is not None else "too short or too few frames for a rate"
     blinks, spoken = len(stretches(track.blink)), float(np.mean(track.talking))
-    return f"{_many(blinks, 'blink')} in {time_s:.1f} s with a mesh ({told}); speech in {spoken:.0%} of its frames."
+    return f"{_many(blinks, 'blink')} in {length(time_s)} with a mesh ({told}); speech in {spoken:.0%} of its frames."
 
 
 def _events(track: Track, colours: Mapping[str, str], thumbnails: Thumbnails) -> str:

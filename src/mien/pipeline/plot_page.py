@@ -92,6 +92,13 @@ def clock(time_s: float, step_s: float = 1.0) -> str:
     return f"{hours}:{minutes:02}:{seconds}" if hours else f"{minutes}:{seconds}"
 
 
+def length(time_s: float) -> str:
+    """A length of time: seconds, from a minute on minutes and seconds."""
+    if time_s >= 60:
+        return f"{clock(time_s)} min"
+    return f"{time_s:.1f} s" if time_s >= 10 else f"{time_s:.2f} s"
+
+
 def printable(text: str) -> str:
     """The text in one line, without what cannot be written down."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

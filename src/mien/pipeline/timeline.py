@@ -28,6 +28,7 @@ from mien.pipeline.plot_page import (
     Panel,
     clock,
     colours_of,
+    length,
     page,
     printable,
     require_matplotlib,
@@ -68,7 +69,7 @@ def left_out(course: Course) -> str:
     if not rest:
         return ""
     longest_s = max(shares_of(course, track).seen_s for track in rest.values())
-    return f"{len(rest)} more left out, in sight for {longest_s:.1f} s at most"
+    return f"{len(rest)} more left out, in sight for {length(longest_s)} at most"
 
 
 def draw_track(course: Course, track: Track, thumbnails: Thumbnails | None = None) -> bytes:
@@ -94,11 +95,10 @@ def draw_track(course: Course, track: Track, thumbnails: Thumbnails | None = Non
     if track.baseline is not None:
         title += ", relative to its face at rest"
     seen_s, length_s = shares_of(course, track).seen_s, float(np.diff(span_s(course))[0])
-    digits = 1 if length_s >= 10 else 2
-    notes = [f"in sight for {seen_s:.{digits}f} of {length_s:.{digits}f} s, in {len(track)} frames; {WAYS}"]
+    notes = [f"in sight for {length(seen_s)} of {length(length_s)}, in {len(track)} frames; {WAYS}"]
     if track.baseline_note:
         notes.append(f"baseline: {printable(track.baseline_note)}")
-    visible = np.nan_to_num(np.concatenate([strip.smoothed, strip.raw])).max(0) >= VISIBLE
+    visible = np.nan_to_num(np.concatenate([strip.smoothed[~strip.poor], strip.raw])).max(0) >= VISIBLE
     keys = [_classes(colours, visible), _states([strip], track)]
     return page(course, title, notes, panels, keys, _foot(course, track))
 
@@ -239,7 +239,7 @@ def _foot(course: Course, track: Track | None = None) -> list[str]:
         unnamed = sum(label is None for _, _, label in in_lanes(track.events, span_s(course)))
         if unnamed:
             text.append(
-                f"{unnamed} of {len(track.events)} events are too short here to be named; tables have them all."
+                f"{unnamed} of {len(track.events)} events have no room for their names here; tables have them all."
             )
     if column_s > step_s(course):
         text.append(
@@ -289,18 +289,23 @@ def _mesh_panels(course: Course, track: Track) -> list[Panel]:
     since, until = holds_s(course, track)
 
     def runs(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = stretches(there)
-        return np.array([since[a] for a, _ in rows]), np.array([until[b - 1] for _, b in rows])
+        """From when to when something is there, not over times out of sight."""
+        rows = np.flatnonzero(there)
+        breaks = (np.diff(rows) > 1) | (since[rows[1:]] > until[rows[:-1]])
+        if not len(rows):
+            return since[:0], until[:0]
+        return since[rows[np.r_[True, breaks]]], until[rows[np.r_[breaks, True]]]
 
     def draw(axes: Axes, there: np.ndarray, ticks: bool) -> None:
         top = axes.get_ylim()[1]
-        for which, colour in ((_unmeshed(track), LINE), (there, SOFT)):
+        bands = [(_unmeshed(track), LINE), (there, SOFT)]
+        for which, colour in bands[: 1 if ticks else 2]:
             starts, ends = runs(which)
-            if ticks and which is there:
-                axes.vlines((starts + ends) / 2, 0, top, color=INK, linewidth=1)
-            else:
-                spans = list(zip(starts, ends - starts, strict=True))
-                axes.broken_barh(spans, (0, top), color=colour, linewidth=0)
+            axes.broken_barh(
+                list(zip(starts, ends - starts, strict=True)), (0, top), color=colour, linewidth=0
+            )
+        if ticks:
+            axes.vlines(np.mean(runs(there), 0), 0, top, color=INK, linewidth=1)
         if not there.any() and not _unmeshed(track).all():
             _say(axes, "none")
 
@@ -329,7 +334,7 @@ def _row(
         put_faces(axes, faces, STRIP + 0.12, dict.fromkeys((time_s for time_s, _ in faces), 0.0))
         axes.set(xlim=span_s(course), ylim=(0, height))
 
-    return Panel(f"#{track.id}\n{shares_of(course, track).seen_s:.1f} s", height, draw)
+    return Panel(f"#{track.id}\n{length(shares_of(course, track).seen_s)}", height, draw)
 
 
 def strip_picture(strip: Strip, colours: Mapping[str, str], height_px: int) -> np.ndarray:
