@@ -121,13 +121,14 @@ def draw_summary(course: Course, thumbnails: Thumbnails | None = None) -> bytes:
         _row(course, track, strip, colours, _faces(track, thumbnails))
         for track, strip in zip(tracks, strips, strict=True)
     ]
+    rested = [f"#{track.id}" for track in tracks if track.baseline is not None]
     events, faces, rest = sum(1 for _ in course.events()), len(course.tracks), left_out(course)
     notes = [
         f"{clock(span_s(course)[0], 0.1)} to {clock(span_s(course)[1], 0.1)}, {course.frames} frames, "
         f"{faces} face{'' if faces == 1 else 's'}{f' ({rest})' if rest else ''}, "
         f"{events} event{'' if events == 1 else 's'}",
         f"colour: the most probable expression, {WAYS}"
-        + (", relative to the face at rest" if any(track.baseline for track in tracks) else ""),
+        + (f", of {', '.join(rested)} relative to the face at rest" if rested else ""),
     ]
     if not panels:
         panels, notes = [Panel("", 0.5, lambda axes: _say(axes, "no face was found"))], notes[:1]
