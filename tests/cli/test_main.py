@@ -16,7 +16,8 @@ from PIL import Image
 
 import mien
 from mien import __version__
-from mien.cli.main import main, seconds
+from mien.cli.analyze import seconds
+from mien.cli.main import main
 from mien.errors import InputError
 from mien.labels.expressions import EXPRESSIONS
 from mien.pipeline.analyzer import Analyzer
@@ -340,3 +341,18 @@ def test_a_baseline_without_a_face_or_out_of_order_stops_before_anything_is_read
     for wrong, said in ((empty, "expected frames of a face at rest"), ("9-3", "ends after it begins")):
         code, out, err = run(capsys, "analyze", clip, "--baseline", wrong, "--threads", 1)
         assert code == 2 and said in err and "happy" not in out
+
+
+def test_plots_and_a_report_of_all_clips_and_of_what_could_not_be_read(
+    capsys, tmp_path: Path, moving, make_clip, bad_file: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    clip = make_clip(tmp_path / "a.mp4", moving(12))
+    plots, report = tmp_path / "plots", tmp_path / "report.html"
+    code, _, _ = run(
+        capsys, "analyze", clip, bad_file, "--plot", plots, "--report", report, "--quiet", "--threads", 1
+    )
+    assert code == 1
+    assert sorted(path.name for path in plots.iterdir()) == ["a_mp4.png", "a_mp4_track0.png"]
+    page = report.read_text()
+    assert "a.mp4" in page and "Not read: expected a picture" in page

@@ -16,6 +16,7 @@ from mien.errors import OptionError
 from mien.explain.evidence import DISAGREES
 from mien.explain.words import SEEN
 from mien.faces.mesh_geometry import points_68
+from mien.pipeline.running import POOR, SURE, UNSURE, Look, RunningBand
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
 
@@ -37,6 +38,8 @@ UNRELIABLE = "#9a9a9a"
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 BARS_FROM_PX = 110
+LONGEST_NAME = 200
+"""Bytes of a name, so that what is added to it stays under the 255 that most file systems allow."""
 
 
 def draw(image: np.ndarray, faces: Faces) -> Image.Image:
@@ -53,7 +56,7 @@ def draw(image: np.ndarray, faces: Faces) -> Image.Image:
     picture = Image.fromarray(image).convert("RGB")
     pen = ImageDraw.Draw(picture, "RGBA")
     line = max(1, round(max(picture.size) / 500))
-    text_px = int(np.clip(max(picture.size) / 55, 11, 44))
+    text_px = _text_px(picture.size)
     # Large faces last, so that their boxes lie over those of small ones behind; labels over all boxes.
     sides = faces.box_xyxy_px[:, 2] - faces.box_xyxy_px[:, 0] if len(faces) else np.zeros(0)
     order = [int(index) for index in np.argsort(sides)]
@@ -64,6 +67,11 @@ def draw(image: np.ndarray, faces: Faces) -> Image.Image:
         size = int(np.clip(sides[index] / 6, 11, text_px))
         taken.append(_draw_label(pen, faces, index, size, picture.size, taken))
     return picture
+
+
+def _text_px(size_wh: tuple[int, int]) -> int:
+    """Size of letters on a picture."""
+    return int(np.clip(max(size_wh) / 55, 11, 44))
 
 
 def colour_of(name: str) -> str:
@@ -207,8 +215,35 @@ def _units(
         pen.text((left + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
 
 
+def _looks(faces: Faces) -> dict[int, Look]:
+    """Each track of a frame as the band below a clip shows it."""
+    looks = {}
+    for index, number in enumerate([] if faces.track_id is None else faces.track_id.tolist()):
+        _, colour, unsure = _look(faces, index)
+        looks[number] = (POOR if _reason(faces, index) else UNSURE if unsure else SURE, colour)
+    return looks
+
+
+class FreeNames:
+    """Gives each input a name of its own for what is made of it."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, source: str) -> str:
+        """The input's name, its dot as `_`; with `_2` and so on for further inputs of one name."""
+        stem = re.sub(r"[^\w\-]+", "_", Path(source).name).encode()[:LONGEST_NAME].decode(errors="ignore")
+        name, number = stem, 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_{number}"
+        self._taken.add(name)
+        return name
+
+
 class OverlayWriter:
-    """Writes drawn pictures and clips into a folder: `NAME.png` a picture, `NAME.mp4` a clip.
+    """Writes drawn pictures and clips into a folder: `NAME.png` a picture, `NAME.mp4` a clip, with the last ten seconds of
+    its faces in a band below, see `mien.pipeline.running`.
 
     Use it as the `observer` of `Analyzer.stream`. A file gets its name when it is whole. Two inputs of
     one name get `NAME.png` and `NAME_2.png`.
@@ -219,7 +254,7 @@ class OverlayWriter:
             raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._taken: set[str] = set()
+        self._names = FreeNames()
         self._clip: _ClipOverlay | None = None
 
     def __enter__(self) -> OverlayWriter:
@@ -243,16 +278,10 @@ class OverlayWriter:
         if self._clip is None or self._clip.source != result.path:
             self._end_clip()
             self._clip = _ClipOverlay(result.path, self._target(result.path, ".mp4"), result.size_wh_px)
-        self._clip.add(draw(image, result.faces), result.time_s)
+        self._clip.add(draw(image, result.faces), result.faces, result.time_s)
 
     def _target(self, source: str, suffix: str) -> Path:
-        stem = re.sub(r"[^\w\-]+", "_", Path(source).name)
-        name, number = stem, 1
-        while name in self._taken:
-            number += 1
-            name = f"{stem}_{number}"
-        self._taken.add(name)
-        return self.folder / f"{name}{suffix}"
+        return self.folder / f"{self._names.of(source)}{suffix}"
 
     def _end_clip(self, keep: bool = True) -> None:
         if self._clip is not None:
@@ -261,7 +290,7 @@ class OverlayWriter:
 
 
 class _ClipOverlay:
-    """One drawn clip, H.264 in MP4, with the times of the source's frames; no sound."""
+    """One drawn clip with its running band below, H.264 in MP4, with the times of the source's frames; no sound."""
 
     def __init__(self, source: str, target: Path, size_wh: tuple[int, int]) -> None:
         self.source, self.target = source, target
@@ -270,15 +299,18 @@ class _ClipOverlay:
         self.stream = self.container.add_stream(
             "libx264", rate=30, options={"crf": "23", "preset": "veryfast"}
         )
-        self.stream.width, self.stream.height = (max(2, side - side % 2) for side in size_wh)
+        width, self.band_from = (max(2, side - side % 2) for side in size_wh)
+        self.band = RunningBand(width, _text_px(size_wh))
+        self.stream.width, self.stream.height = width, self.band_from + self.band.size_wh_px[1]
         self.stream.pix_fmt = "yuv420p"
         self.stream.codec_context.time_base = Fraction(1, 90_000)
         self.last_pts = -1
 
-    def add(self, picture: Image.Image, time_s: float) -> None:
-        frame = av.VideoFrame.from_ndarray(
-            np.asarray(picture.crop((0, 0, self.stream.width, self.stream.height))), format="rgb24"
-        )
+    def add(self, picture: Image.Image, faces: Faces, time_s: float) -> None:
+        self.band.add(_looks(faces), time_s)
+        whole = picture.crop((0, 0, self.stream.width, self.stream.height))
+        whole.paste(self.band.draw(), (0, self.band_from))
+        frame = av.VideoFrame.from_ndarray(np.asarray(whole), format="rgb24")
         self.last_pts = max(self.last_pts + 1, round(time_s * 90_000))
         frame.pts, frame.time_base = self.last_pts, Fraction(1, 90_000)
         self.container.mux(self.stream.encode(frame))
