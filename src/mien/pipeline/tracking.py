@@ -40,8 +40,8 @@ class TrackLimits:
         remembered: faces remembered; of more, the one not seen for longest goes.
     """
 
-    differs: float = 0.45
-    found_again: float = 0.8
+    differs: float = 0.3
+    found_again: float = 0.75
     found_again_by: float = 0.45
     crowded: float = 0.1
     looks: int = 8
@@ -203,13 +203,13 @@ class _Motion:
     All three have one covariance, in sides of the box, since noise grows with the size of a face.
     """
 
-    drift = 4.0
-    """Spectral density of the acceleration, sides squared a second cubed: 2 sides a second of speed gained in 1 s."""
+    drift = 8.0
+    """Spectral density of the acceleration, sides squared a second cubed: 2.8 sides a second of speed gained in 1 s."""
     noise = 0.06
     """Standard deviation of a found box, sides."""
     first_speed = 3.0
     """Standard deviation of the speed of a new face, sides a second."""
-    lost = 0.75
+    lost = 1.2
     """Standard deviation of the place, sides, from which on it is not known any more."""
 
     def __init__(self) -> None:
