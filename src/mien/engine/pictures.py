@@ -212,7 +212,8 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """Crops in 0..255 as a network wants them: channels and normalisation.
 
     Args:
-        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); or blendshapes in 0..1.
+        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); motion pictures (B, C, S, S); or
+            blendshapes in 0..1.
         preprocess: the network's.
 
     Raises:
@@ -220,7 +221,7 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """
     if preprocess.of_mesh:
         return (crops - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
-    if len(preprocess.mean) > 3:
+    if len(preprocess.mean) > 3 and not preprocess.of_motion:
         raise OptionError(
             f"expected a network of one view, 3 channels, got one of {len(preprocess.mean)}. Only the face's view is made "
             "here: take the method's variant of one view, or train it on batches of your own."

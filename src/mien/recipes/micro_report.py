@@ -179,9 +179,7 @@ def _looked(found: dict[str, Any], parts: Sequence[str]) -> list[str]:
         "|" + "---|" * (len(parts) + 1),
     ]
     for name, one in told.items():
-        cells = [
-            _with_gain(one["mean_chosen_on_the_test_person"][part], one["mean"][part]) for part in parts
-        ]
+        cells = [_with_gain(one["mean_chosen_on_the_test_person"][part], one["mean"][part]) for part in parts]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
