@@ -11,6 +11,7 @@ import torch
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.engine.checkpoint import load_checkpoint
+from mien.engine.export import export
 from mien.engine.pictures import Pictures, batches
 from mien.engine.recipe import RECIPES, Recipe, Schedule, Views
 from mien.engine.train import preprocess_of, train
@@ -153,6 +154,9 @@ def test_the_training_command_takes_motion_pictures_too(root: Path, tmp_path: Pa
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert len(log) == 3
     assert load_checkpoint(run / "best")[1]["epoch"] == 2, "the last one, whatever its score"
+    with pytest.raises(OptionError, match="got 'htnet_narrow' for motion pictures, which cannot be exported"):
+        export(run, tmp_path / "htnet.onnx")
+    assert not (tmp_path / "htnet.onnx").exists()
 
 
 def test_a_mirror_turns_sideways_motion(maps: tuple[Pictures, Protocol]) -> None:

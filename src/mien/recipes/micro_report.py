@@ -192,7 +192,7 @@ def _reported(found: dict[str, Any]) -> list[str]:
     lines = ["", "## Reported by the authors, not measured here", ""] if methods else []
     for name in methods:
         told = METHODS[name].reported
-        said = ", ".join(f"{one.dataset} {one.metric.upper()} {one.value:.4f}" for one in told)
+        said = ", ".join(f"{one.dataset} {one.metric.upper()} {one.value:g}" for one in told)
         lines.append(f"- {name}: {said} ({told[0].where})")
     return lines
 

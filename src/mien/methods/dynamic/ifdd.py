@@ -31,6 +31,7 @@ from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
+from mien.nn.clip import CLIP_MEAN, CLIP_STD
 from mien.types.media import Preprocess
 
 STAGES = (1, 2, 5, 2)
@@ -330,8 +331,6 @@ class IfddTask(Task):
         return loss + LIFTING_WEIGHT * functional.smooth_l1_loss(gap, torch.zeros_like(gap))
 
 
-CLIP_MEAN, CLIP_STD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
-"""Of the CLIP networks, on the 0..255 scale: 0.48145466, 0.4578275, 0.40821073 and 0.26862954, 0.26130258, 0.27577711."""
 DIFFERS = (
     "Weights are fresh without `load_kinetics`; the authors start stem and blocks 0 to 7 from MViTv2-S on Kinetics-400.",
     "The weight of the lifting loss does not grow with the batch: 0.1 times the authors' batch of 16, on the mean.",
