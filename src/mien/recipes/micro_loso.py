@@ -1,4 +1,4 @@
-"""Micro-expressions, one person left out in turn: UF1 and UAR of a network, of our small model and of a linear baseline.
+"""Micro-expressions, one person left out in turn: UF1 and UAR of networks, our small model and a linear baseline.
 
     python -m mien.recipes.micro_loso SYSTEM ... --data DIR --out DIR [--seeds 0 1 2] [--set epochs=30]
 

@@ -1,4 +1,7 @@
-"""The report of `mien.recipes.micro_loso`: UF1 and UAR of every system in a folder, and what choosing by looking adds."""
+"""The report of `mien.recipes.micro_loso`: UF1 and UAR of every system in a folder, and what choosing by looking adds.
+
+Files of other data than the protocol's in the same folder are left out.
+"""
 
 from __future__ import annotations
 
