@@ -264,15 +264,16 @@ def test_ctrl_c_while_a_clip_is_drawn_leaves_a_playable_clip(
 ) -> None:
     av = pytest.importorskip("av")
     clip = make_clip(tmp_path / "a.mp4", moving(20))
-    original, count = Analyzer._result, []
+    original, count = Analyzer._tracked, []
 
     def stop_at_the_twelfth(*arguments):
-        count.append(1)
-        if len(count) == 12:
-            raise KeyboardInterrupt
-        return original(*arguments)
+        for result in original(*arguments):
+            count.append(1)
+            if len(count) == 12:
+                raise KeyboardInterrupt
+            yield result
 
-    monkeypatch.setattr(Analyzer, "_result", staticmethod(stop_at_the_twelfth))
+    monkeypatch.setattr(Analyzer, "_tracked", stop_at_the_twelfth)
     code, _, _ = run(capsys, "analyze", clip, "--overlay", tmp_path / "out", "--threads", 1)
     assert code == 130
     (drawn,) = (tmp_path / "out").iterdir()

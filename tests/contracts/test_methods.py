@@ -98,6 +98,9 @@ def test_facts_are_whole(method: Method) -> None:
     assert method.preprocess.of_motion == (method.preprocess.template == "none")
     assert len(set(method.labels)) == len(method.labels) > 1
     assert method.counts.parameters and method.counts.source
+    for told in method.reported:
+        least, most = (1, 100) if told.metric == "accuracy" else (-1, 1)
+        assert least < told.value <= most, f"{told}: accuracy in percent, all others up to 1"
     assert method.build.__doc__
 
 

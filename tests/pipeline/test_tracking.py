@@ -151,10 +151,12 @@ def test_ids_do_not_depend_on_what_comes_later() -> None:
 
 def test_memory_has_an_end() -> None:
     clip = Clip(Tracker(limits=TrackLimits(remembered=5)))
+    places = [(60 + 200 * person, 60) for person in range(40)]
     for person in range(40):
-        clip.show([(person, (60, 60))], shot=person)
-    assert len(clip.tracker._tracks) == 5
-    assert clip.given[39] == [39]
+        assert clip.show([(person, places[person])]) == [person]
+        assert len(clip.tracker._tracks) <= 5
+    assert clip.show([(36, places[0])]) == [36], "remembered"
+    assert clip.show([(3, places[0])]) == [40], "forgotten"
 
 
 class Names:

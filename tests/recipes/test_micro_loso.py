@@ -10,8 +10,10 @@ import torch
 
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import Protocol, load_protocol
+from mien.engine.checkpoint import load_checkpoint
+from mien.engine.export import export
 from mien.engine.pictures import Pictures, batches
-from mien.engine.recipe import RECIPES, Recipe, Views
+from mien.engine.recipe import RECIPES, Recipe, Schedule, Views
 from mien.engine.train import preprocess_of, train
 from mien.errors import CheckpointError, DataError, OptionError
 from mien.recipes import micro_loso, motion_maps
@@ -100,7 +102,8 @@ def test_a_run_goes_on_and_the_report_says_what_is_whole(
     assert kernel["mean"]["composite"]["uf1"] > 0.9  # drawn classes are plain
     assert set(kernel["mean"]) == {"composite", "casme2", "samm", "smic"}
     assert kernel["over_baseline"]["uf1"]["low"] <= kernel["over_baseline"]["uf1"]["high"]
-    assert "| flow_kernel | 0 |" in page and "NOT a result" not in page
+    assert "| flow_kernel | 0 |" in page and "## Selected on the tested person" not in page
+    assert page.count("| no epochs |") == 2
 
 
 def test_choosing_on_the_person_left_out_is_measured_and_marked(
@@ -109,11 +112,23 @@ def test_choosing_on_the_person_left_out_is_measured_and_marked(
     pictures, protocol = maps
     run_system("small", quick(), protocol, pictures, 1, tmp_path, quiet=True)
     page = write_report(tmp_path, pictures, protocol)
-    run = measure_folder(tmp_path, pictures, protocol)["systems"]["small"]["runs"][0]
-    assert run["chosen_on_the_test_person"]["composite"]["uar"] >= run["figures"]["composite"]["uar"]
-    assert "NOT a result" in page and "Reported by the authors" in page
+    small = measure_folder(tmp_path, pictures, protocol)["systems"]["small"]
+    run, looked = small["runs"][0], small["mean_chosen_on_the_test_person"]["composite"]
+    assert looked["uar"] >= run["figures"]["composite"]["uar"]
+    (head,) = (line for line in page.splitlines() if line.startswith("| system | seeds |"))
+    assert head.endswith("| selected on the tested person: not a result |")
+    (row,) = (line for line in page.splitlines() if line.startswith("| small | 1 |"))
+    assert head.count("|") == row.count("|") and f"| {looked['uf1']:.3f} (" in row
+    assert "## Selected on the tested person: not a result" in page and "Reported by the authors" in page
     with pytest.raises(CheckpointError, match="another recipe"):
         run_system("small", quick(batch_size=6), protocol, pictures, 1, tmp_path, quiet=True)
+
+
+def test_a_fold_has_no_rule_that_stops_it_by_its_score(maps: tuple[Pictures, Protocol]) -> None:
+    pictures, protocol = maps
+    for other in ({"patience": 2, "keep": "best"}, {"schedule": Schedule("plateau")}):
+        with pytest.raises(OptionError, match="expected no patience and no schedule 'plateau'"):
+            train_fold(quick(**other), protocol, pictures, 0)
 
 
 def test_the_first_best_epoch_of_each_person_is_taken() -> None:
@@ -138,12 +153,10 @@ def test_the_training_command_takes_motion_pictures_too(root: Path, tmp_path: Pa
     run = train(quick(), root, tmp_path, check=False, quiet=True)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert len(log) == 3
-    kept = (
-        json.loads((run / "best" / "facts.json").read_text())
-        if (run / "best" / "facts.json").is_file()
-        else None
-    )
-    assert kept is None or kept["epoch"] == 2
+    assert load_checkpoint(run / "best")[1]["epoch"] == 2, "the last one, whatever its score"
+    with pytest.raises(OptionError, match="got 'htnet_narrow' for motion pictures, which cannot be exported"):
+        export(run, tmp_path / "htnet.onnx")
+    assert not (tmp_path / "htnet.onnx").exists()
 
 
 def test_a_mirror_turns_sideways_motion(maps: tuple[Pictures, Protocol]) -> None:

@@ -166,8 +166,8 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @functools.cache
 def code_version() -> str:
-    """Commit of the code that runs, with "+changes" where files differ; "release" outside a checkout."""
-    here = Path(__file__).parent
+    """Commit of the code that runs, "+changes" where a file of the package differs; "release" outside a checkout."""
+    here = Path(__file__).parents[1]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         answers = [

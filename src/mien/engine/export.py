@@ -15,7 +15,7 @@ from mien.engine.checkpoint import has_checkpoint, load_checkpoint, load_network
 from mien.engine.pictures import network_input
 from mien.engine.recipe import recipe_from
 from mien.engine.train import options_of
-from mien.errors import CheckpointError, WeightsError
+from mien.errors import CheckpointError, OptionError, WeightsError
 from mien.labels.action_units import unit_numbers
 from mien.methods.method import METHODS, create
 from mien.methods.onnx import store_as_float16, to_onnx
@@ -42,6 +42,7 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
 
     Raises:
         CheckpointError: the run has no finished epoch, or is not whole.
+        OptionError: the network takes motion pictures, which nothing of mien makes while it runs a file.
         WeightsError: the file's outputs differ from torch's.
     """
     if not has_checkpoint(run / "best"):
@@ -50,11 +51,16 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
         )
     tensors, facts = load_checkpoint(run / "best")
     recipe = recipe_from(facts["recipe"])
+    stored = facts["preprocess"]
+    preprocess = Preprocess(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
+    if preprocess.of_motion:
+        raise OptionError(
+            f"expected a run of a network for faces, got {recipe.method!r} for motion pictures, which cannot be exported. "
+            "`python -m mien.recipes.micro_loso` measures it; its weights are in best/ as safetensors."
+        )
     network = create(recipe.method, len(facts["labels"]), **options_of(recipe))
     load_network(network, tensors, str(run / "best"))
     task = METHODS[recipe.method].task(network.eval())
-    stored = facts["preprocess"]
-    preprocess = Preprocess(**{**stored, "mean": tuple(stored["mean"]), "std": tuple(stored["std"])})
     model = to_onnx(task, torch.zeros(2, *preprocess.shape))
     if half:
         model = store_as_float16(model)

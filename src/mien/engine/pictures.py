@@ -44,8 +44,8 @@ class Pictures:
     """A split in memory.
 
     Attributes:
-        images: uint8 (N, C, H, W), C 1 or 3; of clips (N, F, C, H, W), F stored frames in their order. For
-            networks that read the mesh, float32 blendshapes (N, 52) or (N, F, 52).
+        images: uint8 (N, C, H, W), C 1, 3 or that of motion pictures; of clips (N, F, C, H, W), F stored frames in
+            their order. For networks that read the mesh, float32 blendshapes (N, 52) or (N, F, 52).
         matrices: float32 (N, 2, 3), coordinates of the aligned crop in units of its side -> image pixels.
         targets: float32 (N, K) shares of the classes; a row of zeros teaches nothing.
         truth: int64 (N,) the class that is measured, -1 where there is none.
@@ -58,8 +58,8 @@ class Pictures:
         sha256: of the samples.
         task: the protocol's, "expression" or "action_units"; the labels of the latter are in
             `extras["action_units"]`, and `targets` and `truth` say nothing.
-        placed: float64 (N, 2, 3), coordinates of the aligned crop -> pixels of the picture as it was read, before it was
-            cut out; `None` where that is not known.
+        placed: float64 (N, 2, 3), as `matrices`, but to the picture as it was read, before it was cut out; `None`
+            where that is not known.
         cues: heat maps for the batches' extra "au_cue", or `None`.
         spare: of clips, how many frames of each segment are stored: training draws one of them, and the middle
             one is measured. F is `spare` times the network's frames.
@@ -116,52 +116,26 @@ def prepare(
 ) -> Pictures:
     """Read a split, find the faces, and keep what views need.
 
-    Of clips, the middle frames of `frames` times `spare` equal parts are kept; without `frames` a clip counts
-    as its middle frame. Pictures that all have one small size stay as they are; others are cut around the face with a margin.
-    Motion pictures ("ready") stay whole.
+    Pictures that all have one small size stay as they are; others are cut around the face with a margin. Motion
+    pictures ("ready") stay whole. Of clips, frames from equal parts are kept; without `frames`, the middle one.
     Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
     left out. A picture that cannot be read is left out. Both are named in `failures`.
 
     Args:
         samples: one split.
-        template: alignment template of the network.
+        template: alignment template of the network, or `MESH`.
         size_px: side of its crops.
         quiet: no progress bar.
-        frames: of a clip that the network sees; `None` for a network of single pictures.
-        spare: frames of each segment to draw from, an odd number.
+        frames: T that the network sees of a clip; `None` for a network of single pictures.
+        spare: frames kept for each of these, an odd number; see `Pictures`.
 
     Raises:
         DataError: more than half of the pictures could not be used.
         OptionError: frames are asked for, and the samples are single pictures.
     """
-    placed: np.ndarray | None
-    if template == MESH:
-        tensor, kept, failures = read_blendshapes(samples, None if frames is None else frames * spare, quiet)
-        placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
-        found = np.ones(len(kept), bool)
-    elif frames is not None:
-        tensor, found, kept, failures = cut_out_clips(samples, template, size_px, frames * spare, quiet)
-        placed, matrices = None, np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
-    elif samples.framing == "photo":
-        tensor, placed, kept, failures = cut_out_photos(samples, template, size_px, quiet)
-        matrices = np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
-        found = np.ones(len(kept), bool)
-    elif samples.framing == "ready":
-        images, kept, failures = samples.readable(quiet=quiet)
-        tensor, placed = _whole(images)
-        matrices, found = placed, np.ones(len(kept), bool)
-    else:
-        images, kept, failures = samples.readable(quiet=quiet)
-        if any(image.ndim == 3 for image in images):
-            images = [as_rgb(image) for image in images]
-        points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
-        placed = np.stack([template_to_image(template, face) for face in points])
-        if one_small_size(images):
-            stack, matrices = np.stack(images), placed
-        else:
-            stack, matrices = cut_out(images, placed, size_px)
-        stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-        tensor = torch.from_numpy(np.ascontiguousarray(stack))
+    tensor, matrices, placed, found, kept, failures = _read(
+        samples, template, size_px, quiet, None if frames is None else frames * spare
+    )
     if len(kept) * 2 < len(samples):
         raise DataError(
             f"expected to use most of {len(samples)} pictures, could use {len(kept)}. First: "
@@ -189,6 +163,49 @@ def prepare(
     )
 
 
+def _read(
+    samples: Samples, template: str, size_px: int, quiet: bool, frames: int | None
+) -> tuple[Tensor, np.ndarray, np.ndarray | None, np.ndarray, list[int], list[str]]:
+    """`images`, `matrices`, `placed` and `found` as in `Pictures`; the rows they are of; failures.
+
+    Args:
+        samples, template, size_px, quiet: see `prepare`.
+        frames: stored of a clip, F.
+    """
+    if template == MESH:
+        tensor, kept, failures = read_blendshapes(samples, frames, quiet)
+    elif frames is not None:
+        tensor, seen, kept, failures = cut_out_clips(samples, template, size_px, frames, quiet)
+        return tensor, np.tile(unit_to_cut(size_px), (len(kept), 1, 1)), None, seen, kept, failures
+    elif samples.framing == "photo":
+        tensor, placed, kept, failures = cut_out_photos(samples, template, size_px, quiet)
+    elif samples.framing == "ready":
+        images, kept, failures = samples.readable(quiet=quiet)
+        tensor, whole = _whole(images)
+        return tensor, whole, whole, np.ones(len(kept), bool), kept, failures
+    else:
+        return _read_crops(samples, template, size_px, quiet)
+    matrices = np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
+    return tensor, matrices, None if template == MESH else placed, np.ones(len(kept), bool), kept, failures
+
+
+def _read_crops(
+    samples: Samples, template: str, size_px: int, quiet: bool
+) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:
+    """As `_read`, of pictures that a face fills."""
+    images, kept, failures = samples.readable(quiet=quiet)
+    if any(image.ndim == 3 for image in images):
+        images = [as_rgb(image) for image in images]
+    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+    placed = np.stack([template_to_image(template, face) for face in points])
+    if one_small_size(images):
+        stack, matrices = np.stack(images), placed
+    else:
+        stack, matrices = cut_out(images, placed, size_px)
+    stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(stack)), matrices, placed, found, kept, failures
+
+
 def _whole(images: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:
     """Motion pictures of one shape (H, W, C) as uint8 (N, C, H, W), and matrices (N, 2, 3) that take them whole."""
     shapes = sorted({image.shape for image in images})
@@ -212,7 +229,8 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """Crops in 0..255 as a network wants them: channels and normalisation.
 
     Args:
-        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); or blendshapes in 0..1.
+        crops: RGB or grey, (B, 3 or 1, S, S), or of clips (B, 3 or 1, T, S, S); motion pictures (B, C, S, S); or
+            blendshapes in 0..1.
         preprocess: the network's.
 
     Raises:
@@ -220,7 +238,7 @@ def network_input(crops: Tensor, preprocess: Preprocess) -> Tensor:
     """
     if preprocess.of_mesh:
         return (crops - torch.tensor(preprocess.mean)) / torch.tensor(preprocess.std)
-    if len(preprocess.mean) > 3:
+    if len(preprocess.mean) > 3 and not preprocess.of_motion:
         raise OptionError(
             f"expected a network of one view, 3 channels, got one of {len(preprocess.mean)}. Only the face's view is made "
             "here: take the method's variant of one view, or train it on batches of your own."

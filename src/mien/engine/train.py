@@ -218,7 +218,7 @@ class Run:
             )
         if protocol.task == "action_units":
             refuse_for_units(recipe)
-        _refuse_frames(recipe, self.preprocess, train, select)
+        _refuse_shapes(recipe, self.preprocess, train, select)
         for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
@@ -226,7 +226,10 @@ class Run:
         network = build(recipe, len(protocol.labels))
         self.started = _start(network, recipe)
         self.network = network.to(self.group.device)
-        if self.preprocess.frames is None:
+        flat = all(
+            parameter.ndim < 5 for parameter in network.parameters()
+        )  # 3-D filters have no such format
+        if self.preprocess.frames is None and flat:
             self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if compiled and recipe.rule is not None:
@@ -512,9 +515,14 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _refuse_frames(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
-    """Refuse splits that have not the network's number of frames, and rules, which look into layers of pictures."""
+def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
+    """Refuse splits without the network's frames or channels of motion, and rules, which look into layers of pictures."""
     for pictures in parts:
+        if preprocess.of_motion and pictures.images.shape[1] != len(preprocess.mean):
+            raise DataError(
+                f"expected motion pictures of {len(preprocess.mean)} channels ({preprocess.channel_order}), got "
+                f"{pictures.images.shape[1]}. `python -m mien.recipes.motion_maps` makes both kinds (--steps)."
+            )
         if (pictures.frames, pictures.of_mesh) != (preprocess.frames, preprocess.of_mesh):
             raise OptionError(
                 f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "

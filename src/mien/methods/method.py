@@ -51,7 +51,7 @@ class Reported:
 
     Attributes:
         dataset: registry name of the data set and its variant, "ferplus", "rafdb", "affectnet_8".
-        metric: "accuracy" (percent), "macro_f1", ...
+        metric: "accuracy" in percent; "uar", "macro_f1", "ccc_valence" and all others in their own range, up to 1.
         value: the figure.
         where: "abstract", "table 3", "repository's README"; "from memory" where it was not seen.
     """

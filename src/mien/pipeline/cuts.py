@@ -15,7 +15,8 @@ class CutFinder:
 
     So a flash, a fade or a camera that adapts is no cut, and neither is a person who crosses the picture. What
     decides is 1 - correlation, from 0 (the same) to 2: over `least`, and over `jump` times what has been usual of
-    late (a mean that forgets by `memory` a frame, to which one frame adds `most` at most), so that a shaking camera, or one frame in some seconds, does not give a cut with every frame.
+    late (a mean that forgets by `memory` a frame, to which one frame adds `most` at most), so that a shaking camera, or
+    one frame in some seconds, does not give a cut with every frame.
     """
 
     least = 0.4

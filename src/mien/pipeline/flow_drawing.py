@@ -21,9 +21,9 @@ def coloured(flow: np.ndarray, largest: float) -> np.ndarray:
 
 
 def draw_motion(motion: Motion) -> np.ndarray:
-    """Four panels side by side, RGB uint8: onset, apex, colours with arrows, strain. Arrows are as long as drawn, not true.
+    """Four panels side by side, RGB uint8: onset, apex, colours with arrows, strain.
 
-    The brightest colour and the longest arrow stand for the 99th part of a hundred of the sizes.
+    The brightest colour and the longest arrow stand for the 99th percentile of the motion, so that arrows are not to scale.
     """
     flow, strain = motion.motion[..., :2], motion.motion[..., 2]
     sizes = np.hypot(flow[..., 0], flow[..., 1])

@@ -52,8 +52,9 @@ class TrackLimits:
 class Tracker:
     """Gives each face of a frame the id of its track. One tracker a clip; ids count from 0 in order of appearance.
 
-    First, faces are paired with tracks whose place is still known, by place, size and looks. Then what is left is compared by looks alone with all tracks that are not
-    in the picture: those lost behind something, out of the picture, or before a cut. The rest are new faces.
+    First, faces are paired with tracks whose place is still known, by place, size and looks. Then what is left is
+    compared by looks alone with all tracks that are not in the picture: those lost behind something, out of the picture,
+    or before a cut. The rest are new faces.
 
     Args:
         describe: a network that tells people apart, for the second step; without one the crop itself is compared, which

@@ -1,4 +1,4 @@
-"""Micro-expressions, one person left out in turn: UF1 and UAR of a network, of our small model and of a linear baseline.
+"""Micro-expressions, one person left out in turn: UF1 and UAR of networks, our small model and a linear baseline.
 
     python -m mien.recipes.micro_loso SYSTEM ... --data DIR --out DIR [--seeds 0 1 2] [--set epochs=30]
 
@@ -40,7 +40,7 @@ from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import RECIPES, Recipe, override
 from mien.engine.selection import refuse_for_motion
 from mien.engine.train import Run, predict, preprocess_of
-from mien.errors import CheckpointError, DataError
+from mien.errors import CheckpointError, DataError, OptionError
 from mien.methods.micro import flow_kernel
 from mien.recipes.micro_report import write_report
 
@@ -102,15 +102,24 @@ class Fold(Run):
         tested: pictures of that person; see `Run` for the rest.
 
     Attributes:
-        epochs: of each epoch its selection score (`None` where the last epoch is kept anyway), and the classes answered.
+        epochs: the classes answered after each epoch.
+        scores: (N, K) of the epoch kept. chosen: which that was, from 0.
+
+    Raises:
+        OptionError: the recipe stops or slows by the selection score, which a fold does not follow.
     """
 
     def __init__(
         self, recipe: Recipe, protocol: Protocol, train: Pictures, select: Pictures, tested: Pictures
     ):
+        if recipe.patience is not None or recipe.schedule.name == "plateau":
+            raise OptionError(
+                f"expected no patience and no schedule 'plateau' where each person is left out, got patience "
+                f"{recipe.patience} and schedule {recipe.schedule.name!r}"
+            )
         super().__init__(recipe, protocol, train, select, Path())
         self.tested = tested
-        self.epochs: list[tuple[float | None, list[int]]] = []
+        self.epochs: list[list[int]] = []
         self.scores: np.ndarray | None = None
         self.chosen = -1
 
@@ -130,16 +139,15 @@ class Fold(Run):
         if last if recipe.keep == "last" else score is not None and score > state["best"]:
             self.scores, self.chosen = scores, state["epoch"]
         state["best"] = max(state["best"], -1.0 if score is None else score)
-        self.epochs.append((score, scores.argmax(1).tolist()))
+        self.epochs.append(scores.argmax(1).tolist())
         state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0)
 
 
 def train_fold(recipe: Recipe, protocol: Protocol, pictures: Pictures, fold: int) -> Answer:
     """Learn without one person: scores (N, K), the epoch kept (from 1), and what every epoch answered."""
-    others = "best" if recipe.keep == "best" else "last"
     select = rows_of(protocol, pictures, protocol.select, fold)
     train = rows_of(protocol, pictures, protocol.train, fold)
-    if others == "last":
+    if recipe.keep == "last":  # the others choose nothing, so they teach
         train = np.sort(np.concatenate([train, select]))
     tested = part_of(pictures, rows_of(protocol, pictures, protocol.test, fold))
     run = Fold(recipe, protocol, part_of(pictures, train), part_of(pictures, select), tested)
@@ -148,7 +156,7 @@ def train_fold(recipe: Recipe, protocol: Protocol, pictures: Pictures, fold: int
     return {
         "scores": run.scores.round(5).tolist(),
         "epoch": run.chosen + 1,
-        "by_epoch": [answers for _, answers in run.epochs],
+        "by_epoch": run.epochs,
     }
 
 

@@ -1,4 +1,7 @@
-"""The report of `mien.recipes.micro_loso`: UF1 and UAR of every system in a folder, and what choosing by looking adds."""
+"""The report of `mien.recipes.micro_loso`: UF1 and UAR of every system in a folder, and what choosing by looking adds.
+
+Files of other data than the protocol's in the same folder are left out.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from mien.metrics.micro import COMPOSITE, composite_scores, subject_intervals, u
 
 BASELINE = "pca_linear"
 RESAMPLES = 2000
+PEEKED = "selected on the tested person: not a result"
 
 
 def read_answers(path: Path, count: int) -> tuple[dict[str, Any], np.ndarray, list[dict[str, Any]]]:
@@ -95,7 +99,12 @@ def measure_folder(folder: Path, pictures: Pictures, protocol: Protocol) -> dict
         found["runs"].append(run)
         kept.setdefault(facts["system"], []).append(answers)
     for name, answered in kept.items():
-        systems[name]["mean"] = _means([run["figures"] for run in systems[name]["runs"]])
+        runs = systems[name]["runs"]
+        systems[name]["mean"] = _means([run["figures"] for run in runs])
+        if all("chosen_on_the_test_person" in run for run in runs):
+            systems[name]["mean_chosen_on_the_test_person"] = _means(
+                [run["chosen_on_the_test_person"] for run in runs]
+            )
         if name != BASELINE and BASELINE in kept:
             systems[name]["over_baseline"] = gains(answered, kept[BASELINE][0], truth, people, classes)
     return {"protocol": protocol.name, "source": protocol.source, "systems": systems}
@@ -117,15 +126,15 @@ def to_markdown(found: dict[str, Any]) -> str:
         "UF1 / UAR of the answers of all folds pooled; nothing was chosen on the person who is left out. Intervals: 95 %,",
         "whole people drawn with replacement; one seed's where there are several.",
         "",
-        f"| system | seeds | {' | '.join(parts)} | 95 % of UF1 | 95 % of UAR | CPU s a seed |",
-        "|" + "---|" * (len(parts) + 5),
+        f"| system | seeds | {' | '.join(parts)} | 95 % of UF1 | 95 % of UAR | CPU s a seed | {PEEKED} |",
+        "|" + "---|" * (len(parts) + 6),
     ]
     for name, one in found["systems"].items():
         lines += [_row(name, one, parts)] if one["runs"] else []
         for open_run in one["unfinished"]:
             lines.append(
                 f"| {name} | {open_run['seed']} | not finished: {open_run['folds']} folds"
-                + " |" * (len(parts) + 3)
+                + " |" * (len(parts) + 4)
             )
     return "\n".join([*lines, *_over(found), *_looked(found, parts), *_reported(found)]) + "\n"
 
@@ -136,7 +145,14 @@ def _row(name: str, one: dict[str, Any], parts: Sequence[str]) -> str:
     bounds = ["{:.3f} to {:.3f}".format(*first[f"{figure}_95"]) for figure in ("uf1", "uar")]
     seeds = ", ".join(str(run["seed"]) for run in one["runs"])
     cpu = mean(run["cpu_s"] for run in one["runs"])
-    return f"| {name} | {seeds} | {' | '.join([*cells, *bounds])} | {cpu:.0f} |"
+    peek = one.get("mean_chosen_on_the_test_person")
+    looked = "no epochs" if peek is None else _with_gain(peek[COMPOSITE], one["mean"][COMPOSITE])
+    return f"| {name} | {seeds} | {' | '.join([*cells, *bounds])} | {cpu:.0f} | {looked} |"
+
+
+def _with_gain(peek: dict[str, float], honest: dict[str, float]) -> str:
+    """UF1 / UAR of a choice by looking, and in brackets what it adds."""
+    return " / ".join(f"{peek[name]:.3f} ({peek[name] - honest[name]:+.3f})" for name in ("uf1", "uar"))
 
 
 def _over(found: dict[str, Any]) -> list[str]:
@@ -152,30 +168,22 @@ def _over(found: dict[str, Any]) -> list[str]:
 
 
 def _looked(found: dict[str, Any], parts: Sequence[str]) -> list[str]:
-    rows = [
-        (name, run)
-        for name, one in found["systems"].items()
-        for run in one["runs"]
-        if "chosen_on_the_test_person" in run
-    ]
-    if not rows:
+    """The column of choices by looking, set by set."""
+    told = {name: one for name, one in found["systems"].items() if "mean_chosen_on_the_test_person" in one}
+    if not told:
         return []
     lines = [
         "",
-        "## NOT a result: the epoch chosen on the left-out person",
+        f"## {PEEKED.capitalize()}",
         "",
         "The same runs, had the best epoch of each person been taken by looking at that person, as is found in the field.",
         "",
-        f"| system | seed | {' | '.join(parts)} |",
-        "|" + "---|" * (len(parts) + 2),
+        f"| system | {' | '.join(parts)} |",
+        "|" + "---|" * (len(parts) + 1),
     ]
-    for name, run in rows:
-        cells = [
-            f"{run['chosen_on_the_test_person'][part]['uf1']:.3f} ({run['chosen_on_the_test_person'][part]['uf1'] - run['figures'][part]['uf1']:+.3f})"
-            f" / {run['chosen_on_the_test_person'][part]['uar']:.3f} ({run['chosen_on_the_test_person'][part]['uar'] - run['figures'][part]['uar']:+.3f})"
-            for part in parts
-        ]
-        lines.append(f"| {name} | {run['seed']} | {' | '.join(cells)} |")
+    for name, one in told.items():
+        cells = [_with_gain(one["mean_chosen_on_the_test_person"][part], one["mean"][part]) for part in parts]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
@@ -187,7 +195,7 @@ def _reported(found: dict[str, Any]) -> list[str]:
     lines = ["", "## Reported by the authors, not measured here", ""] if methods else []
     for name in methods:
         told = METHODS[name].reported
-        said = ", ".join(f"{one.dataset} {one.metric.upper()} {one.value:.4f}" for one in told)
+        said = ", ".join(f"{one.dataset} {one.metric.upper()} {one.value:g}" for one in told)
         lines.append(f"- {name}: {said} ({told[0].where})")
     return lines
 

@@ -44,7 +44,7 @@ def jittered_crops(
         sideways: channels of sideways motion; in a mirrored picture x becomes 255 - x there.
 
     Returns:
-        float32 (B, 3, size, size) in 0..255, or (B, C, size, size) for another C; border pixels are repeated beyond an image.
+        float32 (B, C, size, size) in 0..255, one channel three times; border pixels are repeated beyond an image.
     """
     count, channels, height, width = images.shape
     side = torch.ones(count)

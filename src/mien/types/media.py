@@ -16,7 +16,7 @@ IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """Of red, green and blue on the 0..255 scale, as many networks want them."""
 
 SIDEWAYS: Mapping[str, tuple[int, ...]] = MappingProxyType({"UVS": (0,), "MOTION10": tuple(range(0, 50, 5))})
-"""Channel orders of motion pictures, which are no photographs -> channels of sideways motion, whose sign a mirror turns.
+"""Channel order of a motion picture -> its channels of sideways motion, whose sign a mirror turns.
 
 "UVS": u, v and optical strain (`mien.transforms.flow`). "MOTION10": ten steps in turn of u, v, strain, the change since
 onset and the change since the step before.
@@ -29,9 +29,9 @@ class Preprocess:
 
     Attributes:
         size_px: side of the square crop.
-        template: name of the five-point alignment template; "none" for motion pictures, which lie ready.
-        channel_order: "RGB", "BGR", or "GREY" for one channel of luma; "BLENDSHAPES" with the template `MESH`;
-            one of `SIDEWAYS` for motion pictures.
+        template: name of the five-point alignment template; `MESH`; "none" for motion pictures, which lie ready.
+        channel_order: "RGB", "BGR", or "GREY" for one channel of luma; with `MESH` "BLENDSHAPES"; with "none" one of
+            `SIDEWAYS`.
         mean, std: per channel, on the 0..255 scale, or per blendshape, in 0..1: input = (value - mean) / std.
         frames: of a clip, T: the middle frame of each of so many equal parts, each aligned by itself; `None`
             for a network that takes single pictures.
@@ -54,7 +54,7 @@ class Preprocess:
 
     @property
     def of_mesh(self) -> bool:
-        """The input are blendshapes of the face mesh."""
+        """Whether the input is blendshapes of the face mesh, not pixels."""
         return self.template == MESH
 
     @property

@@ -17,7 +17,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndar
     root = tmp_path_factory.mktemp("maps")
     data = DATASETS["htnet_micro"]
     data.look_alike(root, per_class=2)
-    samples = data.samples(root, "htnet_micro_3", "both", check=False)
+    samples = data.samples(root, "htnet_micro_3", "all", check=False)
     maps = np.stack([samples.read(row) for row in range(len(samples))])
     return maps, samples.target, np.array(samples.subjects)
 

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from mien.errors import OptionError, ShapeError
+from mien.datasets.dataset import DATASETS
+from mien.datasets.motion_maps import write_maps
+from mien.datasets.protocol import load_protocol
+from mien.engine.checkpoint import load_checkpoint
+from mien.engine.recipe import RECIPES
+from mien.engine.train import train
+from mien.errors import DataError, OptionError, ShapeError
 from mien.methods.method import METHODS, create
 from mien.methods.micro.mpfnet import (
     MpfNet,
@@ -169,3 +179,44 @@ def test_bad_input_and_options_are_refused() -> None:
         network(torch.zeros(1, 3, 32, 32))
     with pytest.raises(OptionError, match="expected a stage of gfe, afe, both, got 'all'"):
         MpfNet(stage="all")
+
+
+@pytest.fixture
+def ten_steps(tmp_path: Path) -> Path:
+    """Drawn motion of ten steps, two clips a class of each of six people; the class is the loudest of three channels."""
+    random = np.random.default_rng(0)
+    labels = np.tile(np.arange(3), 12)
+    maps = random.integers(100, 156, (36, 16, 16, 50), np.uint8)
+    for one, label in zip(maps, labels, strict=True):
+        one[..., label::5] = random.integers(0, 256, one[..., label::5].shape)
+    people = [f"s{row // 6}" for row in range(36)]
+    names = [f"clip{row}" for row in range(36)]
+    write_maps(tmp_path / "maps" / "maps.npz", "maps", maps, labels, ["smic"] * 36, people, names)
+    return tmp_path / "maps"
+
+
+def test_the_three_stages_train_one_after_the_other(ten_steps: Path, tmp_path: Path) -> None:
+    protocol = dataclasses.replace(load_protocol("megc2019_maps_3"), folds=6, splits={}, select_share=0.2)
+    start = "fresh"
+    for name in ("mpfnet_gfe_megc2019", "mpfnet_afe_megc2019", "mpfnet_p_megc2019"):
+        recipe = RECIPES[name]
+        recipe = dataclasses.replace(
+            recipe, epochs=1, batch_size=12, size_px=16, start=start, options={**recipe.options, "width": 4}
+        )
+        run = train(recipe, ten_steps, tmp_path / name, protocol=protocol, check=False, quiet=True)
+        tensors, facts = load_checkpoint(run / "best")
+        if start != "fresh":
+            assert facts["start"]["taken"] > 20 and not [
+                one for one in facts["start"]["fresh"] if "fe." in one
+            ]
+        assert any(name.startswith("gfe.") for name in tensors)
+        start = str(run)
+
+
+def test_motion_of_one_step_is_not_taken_for_ten(tmp_path: Path) -> None:
+    DATASETS["megc2019_maps"].look_alike(tmp_path, per_class=1)
+    recipe = dataclasses.replace(
+        RECIPES["mpfnet_gfe_megc2019"], size_px=32, options={"stage": "gfe", "width": 4}
+    )
+    with pytest.raises(DataError, match=r"expected motion pictures of 50 channels \(MOTION10\), got 3"):
+        train(recipe, tmp_path, tmp_path / "run", check=False, quiet=True)

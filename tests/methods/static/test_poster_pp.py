@@ -427,7 +427,7 @@ def test_with_scales_of_zero_the_feed_is_the_normed_image() -> None:
 
 
 def test_stochastic_depth_of_the_three_scales() -> None:
-    assert [fusion.feed.drop_path for fusion in PosterPP(**QUICK).fusions] == [0.0, 0.125, 0.25]
+    assert [fusion.feed.drop.rate for fusion in PosterPP(**QUICK).fusions] == [0.0, 0.125, 0.25]
     torch.manual_seed(0)
     feed, x = Feed(4, 0.25), torch.ones(20_000, 1, 4)
     kept = feed.train().drop(x)

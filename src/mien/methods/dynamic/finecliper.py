@@ -269,11 +269,11 @@ def _build(classes: int, maps: bool, prompts: Sequence[Sentence] | None, opposit
         "counted here, of which 33,592,067 are trained, about 20 M in the paper (from memory); CLIP ViT-B/16 is 149,620,737 with the scale of its logits",
     ),
     reported=(
-        Reported("dfew", "uar", 65.98, "the README of another project, FaVChat"),
+        Reported("dfew", "uar", 0.6598, "the README of another project, FaVChat"),
         Reported("dfew", "accuracy", 76.21, "the README of another project, FaVChat"),
-        Reported("mafw", "uar", 45.01, "the README of another project, FaVChat"),
+        Reported("mafw", "uar", 0.4501, "the README of another project, FaVChat"),
         Reported("mafw", "accuracy", 56.91, "the README of another project, FaVChat"),
-        Reported("ferv39k", "uar", 45.22, "from memory"),
+        Reported("ferv39k", "uar", 0.4522, "from memory"),
         Reported("ferv39k", "accuracy", 53.98, "from memory"),
     ),
 )

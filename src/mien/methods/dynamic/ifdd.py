@@ -31,6 +31,8 @@ from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
 from mien.nn.checks import expect_faces
+from mien.nn.clip import CLIP_MEAN, CLIP_STD
+from mien.nn.depth import StochasticDepth
 from mien.types.media import Preprocess
 
 STAGES = (1, 2, 5, 2)
@@ -38,21 +40,6 @@ STAGES = (1, 2, 5, 2)
 TIMES, SIZE = 8, 224
 LIFTING_WEIGHT = 1.6
 """The repository's 0.1, summed over its batch of 16, as a factor on the mean."""
-
-
-class Drop(nn.Module):
-    """Stochastic depth: a branch (B, ...) is dropped for some clips while learning, its mean kept."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero or scale each clip's branch."""
-        if not self.training or self.rate == 0:
-            return x
-        kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.rate
-        return x * kept.to(x.dtype) / (1 - self.rate)
 
 
 class Pool(nn.Module):
@@ -137,7 +124,7 @@ class MultiscaleBlock(nn.Module):
             nn.Linear(wider, 4 * wider), nn.GELU(), nn.Identity(), nn.Linear(4 * wider, wider)
         )
         self.project = nn.Linear(dim, wider) if dim != wider else None
-        self.drop = Drop(drop)
+        self.drop = StochasticDepth(drop)
 
     def skip(self, x: Tensor) -> Tensor:
         """The way beside the attention, as long as its queries: the largest of 3 x 3 where they are pooled."""
@@ -244,7 +231,7 @@ class Ifdd(nn.Module):
         self.updater, self.predictor = Mixing(wide), Mixing(wide)
         self.refine, self.refine_norm = Mixing(wide, value_residual=False), nn.LayerNorm(wide)
         self.refine_mlp = nn.Sequential(nn.Linear(wide, 4 * wide), nn.GELU(), nn.Linear(4 * wide, wide))
-        self.drop = Drop(drop)
+        self.drop = StochasticDepth(drop)
         self.compress = nn.Linear(TIMES // 2 * 49, 1, bias=False)
         self.dropout, self.head = nn.Dropout(0.5), nn.Linear(wide, classes)
         self.apply(_start)
@@ -330,8 +317,6 @@ class IfddTask(Task):
         return loss + LIFTING_WEIGHT * functional.smooth_l1_loss(gap, torch.zeros_like(gap))
 
 
-CLIP_MEAN, CLIP_STD = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
-"""Of the CLIP networks, on the 0..255 scale: 0.48145466, 0.4578275, 0.40821073 and 0.26862954, 0.26130258, 0.27577711."""
 DIFFERS = (
     "Weights are fresh without `load_kinetics`; the authors start stem and blocks 0 to 7 from MViTv2-S on Kinetics-400.",
     "The weight of the lifting loss does not grow with the batch: 0.1 times the authors' batch of 16, on the mean.",

@@ -34,6 +34,7 @@ from mien.methods.authors import load_strictly
 from mien.methods.language.causal_lm import Words, add_lora
 from mien.methods.language.exp_cot import Record
 from mien.nn.checks import expect_faces
+from mien.nn.depth import StochasticDepth
 
 MARK = -1
 """Stands for one image token among token ids."""
@@ -122,18 +123,12 @@ class Block(nn.Module):
         self.mlp.add_module("fc1", nn.Linear(wide, 4 * wide))
         self.mlp.add_module("act", nn.GELU())
         self.mlp.add_module("fc2", nn.Linear(4 * wide, wide))
-        self.drop_path = drop_path
+        self.drop = StochasticDepth(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self._kept(self.ls1(self.attn(self.norm1(x))))
-        return x + self._kept(self.ls2(self.mlp(self.norm2(x))))
-
-    def _kept(self, branch: Tensor) -> Tensor:
-        if not self.training or self.drop_path == 0:
-            return branch
-        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
-        return branch * kept / (1 - self.drop_path)
+        x = x + self.drop(self.ls1(self.attn(self.norm1(x))))
+        return x + self.drop(self.ls2(self.mlp(self.norm2(x))))
 
 
 class PatchTower(nn.Module):

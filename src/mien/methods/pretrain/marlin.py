@@ -205,7 +205,7 @@ def pretrain(
     errors: list[float] = []
     network.train()
     schedule = rates(steps, warmup, base_lr * scale, 1e-5 * scale)
-    for (batch, visible), rate in zip(clips, schedule, strict=False):
+    for rate, (batch, visible) in zip(schedule, clips, strict=False):
         for group in (group for optim in both for group in optim.param_groups):
             group["lr"] = rate
         real, said = chosen(tubelets_of(batch), ~visible), network(batch, visible)

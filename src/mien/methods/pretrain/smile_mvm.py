@@ -224,7 +224,7 @@ def pretrain(
     losses: list[float] = []
     network.train()
     schedule = rates(steps, warmup, base_lr * scale, 1e-5 * scale)
-    for (batch, visible), rate in zip(clips, schedule, strict=False):
+    for rate, (batch, visible) in zip(schedule, clips, strict=False):
         for group in optim.param_groups:
             group["lr"] = rate
         wanted = standardised(teacher(batch).float())

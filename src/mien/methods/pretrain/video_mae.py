@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from mien.errors import OptionError, ShapeError, TrainingError
 from mien.nn.checks import expect_faces
+from mien.nn.depth import StochasticDepth
 
 PATCH, TUBELET = 16, 2
 PIXELS = 3 * TUBELET * PATCH**2
@@ -59,7 +60,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, eps: float, drop_path: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.drop_path = heads, drop_path
+        self.heads, self.drop = heads, StochasticDepth(drop_path)
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=eps), nn.LayerNorm(dim, eps=eps)
         self.qkv, self.proj = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim)
         self.q_bias, self.v_bias = nn.Parameter(torch.zeros(dim)), nn.Parameter(torch.zeros(dim))
@@ -73,13 +74,6 @@ class Block(nn.Module):
         query, key, value = qkv.reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = functional.scaled_dot_product_attention(query, key, value)
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
-
-    def drop(self, x: Tensor) -> Tensor:
-        """While training, leave the branch out for some clips, scale the others up."""
-        if not self.training or self.drop_path == 0:
-            return x
-        kept = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.drop_path
-        return x * kept.to(x.dtype) / (1 - self.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention, then the perceptron."""

@@ -25,6 +25,7 @@ from mien.labels.expressions import order
 from mien.methods.authors import load_strictly, renamed
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
+from mien.nn.depth import StochasticDepth
 from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 RAFDB = order("rafdb")
@@ -205,14 +206,7 @@ class Feed(nn.Module):
         self.gamma1, self.gamma2 = (nn.Parameter(1e-5 * torch.ones(dim)) for _ in range(2))
         self.norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-        self.drop_path = drop_path
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Stochastic depth: while training, leave the branch out for some faces, scale the others up."""
-        if not self.training or self.drop_path == 0:
-            return x
-        kept = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.drop_path
-        return x * kept.to(x.dtype) / (1 - self.drop_path)
+        self.drop = StochasticDepth(drop_path)
 
     def forward(self, attended: Tensor, shortcut: Tensor) -> Tensor:
         """With both scales at 0 this is the shortcut."""

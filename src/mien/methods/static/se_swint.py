@@ -28,6 +28,7 @@ from mien.labels.expressions import EXPRESSIONS
 from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.nn.checks import expect_faces
+from mien.nn.depth import StochasticDepth
 from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 PATCH = 4
@@ -36,21 +37,6 @@ HEAD_WIDTH = 32
 SE_POSITIONS = ("after_stages", "final_map", "pooled_vector")
 FORBIDDEN = -1e4
 """Added to a forbidden score: its share after softmax is exactly 0, also in half precision."""
-
-
-class StochasticDepth(nn.Module):
-    """Drop a whole branch of some faces while training: (B, ...) -> (B, ...), the mean is kept."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each face's branch with probability `rate`, scale the others by 1 / (1 - rate)."""
-        if not self.training or self.rate == 0:
-            return x
-        kept = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device) >= self.rate
-        return x * kept.to(x.dtype) / (1 - self.rate)
 
 
 class SqueezeExcitation(nn.Module):

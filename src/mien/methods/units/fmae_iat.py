@@ -31,6 +31,7 @@ from mien.labels.action_units import UNIT_SETS, unit_label
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, UnitsTask, binary_cross_entropy, known_units
 from mien.nn.checks import expect_faces
+from mien.nn.depth import StochasticDepth
 from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 SIZE, PATCH = 224, 16
@@ -74,7 +75,7 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, drop_path: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.drop_path = heads, drop_path
+        self.heads, self.drop = heads, StochasticDepth(drop_path)
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
@@ -85,13 +86,6 @@ class Block(nn.Module):
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(*qkv.unbind(0))
         return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
-
-    def drop(self, x: Tensor) -> Tensor:
-        """While training, leave the branch out for some faces, scale the others up."""
-        if not self.training or self.drop_path == 0:
-            return x
-        kept = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.drop_path
-        return x * kept.to(x.dtype) / (1 - self.drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention, then the perceptron."""

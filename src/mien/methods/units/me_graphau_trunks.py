@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mien.nn.depth import StochasticDepth
+
 WINDOW = 7
 HEAD_WIDTH = 32
 FORBIDDEN = -1e4
@@ -106,7 +108,7 @@ class SwinBlock(nn.Module):
     def __init__(self, dim: int, side: int, shifted: bool, drop_path: float) -> None:
         super().__init__()
         self.side, self.shift = side, WINDOW // 2 if shifted and side > WINDOW else 0
-        self.heads, self.drop_path = dim // HEAD_WIDTH, drop_path
+        self.heads, self.drop = dim // HEAD_WIDTH, StochasticDepth(drop_path)
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.bias_table = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, self.heads))
@@ -114,13 +116,6 @@ class SwinBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
         self.register_buffer("index", relative_index(), persistent=False)
         self.register_buffer("mask", shift_mask(side, self.shift), persistent=False)
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Stochastic depth: while training, leave the branch out for some faces, scale the others up."""
-        if not self.training or self.drop_path == 0:
-            return x
-        kept = torch.rand(x.shape[0], 1, 1, 1, device=x.device) >= self.drop_path
-        return x * kept.to(x.dtype) / (1 - self.drop_path)
 
     def attend(self, x: Tensor) -> Tensor:
         """Roll, attend inside windows, roll back: (B, H, W, C) -> (B, H, W, C)."""
