@@ -86,8 +86,8 @@ def test_a_face_behind_something_is_found_again() -> None:
     assert clip.ids() == {1: {0}}
 
 
-def test_somebody_else_at_the_same_place_is_somebody_else() -> None:
-    clip = Clip()
+def test_somebody_who_looks_too_different_does_not_take_a_track_over() -> None:
+    clip = Clip(Tracker(limits=TrackLimits(differs=0.5)))
     for step in range(40):
         clip.show([(1 if step < 20 else 2, (100, 60))])
     assert clip.ids() == {1: {0}, 2: {1}}
@@ -191,7 +191,7 @@ def test_cues_of_one_are_alike_and_of_two_are_not() -> None:
     assert cues.shape == (3, 768)
     assert np.linalg.norm(cues, axis=1) == pytest.approx(np.ones(3), abs=1e-3)
     assert cues[0] @ cues[1] > TrackLimits().found_again
-    assert cues[0] @ cues[2] < TrackLimits().differs
+    assert cues[0] @ cues[2] < TrackLimits().found_again
     assert crop_cue(np.zeros((0, 64, 64, 3), np.uint8)).shape == (0, 768)
     assert np.isfinite(crop_cue(np.full((1, 64, 64, 3), 7, np.uint8))).all()
 
