@@ -243,7 +243,20 @@ def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_it_learns_drawn_faces(method: Method) -> None:
-    """Two classes that differ by a bright bar above or below: the loss must fall to a fraction."""
+    """Two classes that differ by a bright bar above or below: the loss must fall to a fraction.
+
+    A tenth of the rate is tried too, for logits that are cosines over a temperature of 0.01: they swing at 1e-3.
+    """
+    tried = {}
+    for rate in (1e-3, 1e-4):
+        tried[rate] = learning_losses(method, rate)
+        if tried[rate][-1] < 0.5 * tried[rate][0]:
+            return
+    raise AssertionError(tried)
+
+
+def learning_losses(method: Method, rate: float) -> list[float]:
+    """Losses of 25 steps of Adam on eight drawn faces, or of fewer until it is under 0.3 of the first."""
     torch.manual_seed(0)
     network = create(method.name, classes=2, **method.quick_options).train()
     task = method.task(network)
@@ -253,20 +266,18 @@ def test_it_learns_drawn_faces(method: Method) -> None:
     rows[0::2, ..., : half // 2] += 2
     rows[1::2, ..., -half // 2 :] += 2
     drawn = labelled(method, images, 2)
-    optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=1e-3)
+    optimiser = torch.optim.Adam((p for p in network.parameters() if p.requires_grad), lr=rate)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    losses = []
-    for _ in range(25):
+    losses: list[float] = []
+    while len(losses) < 25 and (not losses or losses[-1] >= 0.3 * losses[0]):
         loss = task.loss(drawn)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-        if losses[-1] < 0.3 * losses[0]:
-            return
-    assert losses[-1] < 0.5 * losses[0], losses
+    return losses
 
 
 def test_outputs_are_logits_or_named(method: Method, network: nn.Module) -> None:

@@ -37,6 +37,9 @@ def to_onnx(task: Task, example: Tensor) -> Any:
     Args:
         task: its network is put into evaluation mode.
         example: faces of the size that the graph is for, B at least 2.
+
+    Raises:
+        WeightsError: the graph takes batches of that one size alone.
     """
     import onnx
 
@@ -56,7 +59,14 @@ def to_onnx(task: Task, example: Tensor) -> Any:
             external_data=False,
             verbose=False,
         )
-        return onnx.load(path)
+        model = onnx.load(path)
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if batch.HasField("dim_value"):
+        raise WeightsError(
+            f"expected a graph with a free batch of {type(task.network).__name__}, got one for batches of "
+            f"{batch.dim_value}. Ask for `x.shape[0]` in its `forward`: `len(x)` is a fixed number there."
+        )
+    return model
 
 
 @contextmanager

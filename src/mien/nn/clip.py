@@ -107,7 +107,7 @@ class VisionTower(nn.Module):
         """Tokens before the first block, the class token first: (B, 3, S, S) -> (B, 1 + N, C)."""
         expect_faces(pictures, 3, self.size)
         x = self.patch(pictures).flatten(2).transpose(1, 2)
-        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], 1)
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], 1)
         return self.first_norm(x + self.places)
 
     def tokens(self, pictures: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class TemporalNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, C)."""
-        x = torch.cat([self.class_token.expand(len(x), -1, -1), x], 1) + self.places
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], 1) + self.places
         return self.layers(x)[:, 0]
 
 

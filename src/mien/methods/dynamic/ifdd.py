@@ -247,7 +247,7 @@ class Ifdd(nn.Module):
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The last maps of the third and of the fourth stage: (B, 4C, 8, 14, 14) and (B, 8C, 8, 7, 7)."""
         tokens = self.stem(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.pos_encoding["class_token"].expand(len(x), 1, -1), tokens], 1)
+        tokens = torch.cat([self.pos_encoding["class_token"].expand(x.shape[0], 1, -1), tokens], 1)
         kept: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
