@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
-from mien.cli import audit, exits, explain, flow, training, weights
+from mien.cli import audit, exits, explain, flow, study, training, weights
 from mien.errors import MienError, OptionError
 
 EPILOG = """exit codes:
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     weights.add_verb(verbs)
     explain.add_verb(verbs)
     flow.add_verb(verbs)
+    study.add_verb(verbs)
     audit.add_verb(verbs)
     return root
 
@@ -137,7 +138,7 @@ def seconds(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = parser().parse_args(arguments)
-    own = {"weights": weights, "explain": explain, "flow": flow, "audit": audit}
+    own = {"weights": weights, "explain": explain, "flow": flow, "study": study, "audit": audit}
     if options.verb == "demo":
         from mien.demo import demo_pictures
 

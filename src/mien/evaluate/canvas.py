@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import MissingExtraError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE = {"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9.5}
+STYLE: Any = {"text.parse_math": False, "font.family": "DejaVu Sans", "font.size": 8.5, "axes.titlesize": 9.5}
 """A dollar in a name is a dollar; the letters come with matplotlib."""
 WIDTH = 9.6
 GRID, INK = "#e2e2e2", "#1a1a1a"

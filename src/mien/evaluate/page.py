@@ -134,7 +134,7 @@ def with_ends(value: float | None, ends: Sequence[float | None]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text[0].isdigit() or text[0] in "-–" and (len(text) == 1 or text[1:2].isdigit())  # noqa: RUF001
+    return text[0].isdigit() or (text[0] in "-–" and (len(text) == 1 or text[1:2].isdigit()))  # noqa: RUF001
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -8,7 +8,7 @@ interval of its own, also where a person is in both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,8 +69,13 @@ class Answers:
 
     def of(self, rows: np.ndarray) -> Answers:
         """Those of some pictures."""
-        parts = (self.probabilities, self.truth, self.found, self.reliable)
-        return Answers(*(part[rows] for part in parts), self.threshold)
+        return replace(
+            self,
+            probabilities=self.probabilities[rows],
+            truth=self.truth[rows],
+            found=self.found[rows],
+            reliable=self.reliable[rows],
+        )
 
 
 class Drawn(NamedTuple):
