@@ -107,7 +107,5 @@ def run(options: argparse.Namespace) -> int:
     if not any(row["frames"] for row in study.files):
         return exits.ALL_FAILED
     if not options.quiet:
-        print(
-            f"{len(study.files)} files, {len(study.participants)} participants and conditions: {options.out / 'report.html'}"
-        )
+        print(f"{len(study.files)} files: {options.out / 'report.html'}")
     return exits.SOME_FAILED if study.failures or plan.left_out else exits.OK  # fmt: skip

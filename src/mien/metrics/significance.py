@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mien.metrics.checks import expect_flags, expect_pairs, expect_unit, expect_values
+from mien.errors import ShapeError
+from mien.metrics.checks import expect_flags, expect_pairs, expect_values
 from mien.metrics.ranks import average_ranks
 
 EXACT_WILCOXON = 200
@@ -98,7 +99,9 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
     """
-    p_values = expect_unit(expect_values(p_values, "p-values"), "p-values", "test")
+    p_values = expect_values(p_values, "p-values")
+    if not (p_values.min() >= 0 and p_values.max() <= 1):
+        raise ShapeError(f"expected p-values in [0, 1], got {p_values.min():g} to {p_values.max():g}")
     order = np.argsort(p_values, kind="stable")
     steps = p_values[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))

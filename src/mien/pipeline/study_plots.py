@@ -82,6 +82,8 @@ def _small_multiples(study: Study, names: Sequence[str], shown: Sequence[str]) -
             in_rows(axes, shown)
             bare(axes, "x")
             axes.set_title(measure.text)
+            if measure.kind == "quality":
+                axes.set_xlim(-0.04, 1.04)
             if measure.kind not in ("expression", "unit"):
                 axes.set_xlabel(measure.unit)
         if kinds <= {"expression", "unit"}:

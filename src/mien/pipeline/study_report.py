@@ -184,7 +184,7 @@ def _warnings(study: Study) -> list[str]:
     ]
     if nothing:
         found.append(
-            f"No reliable face in {len(nothing)} files, which say nothing: {', '.join(nothing[:5])}."
+            f"No reliable face in {len(nothing)} of {len(study.files)} files, which say nothing: {', '.join(nothing[:5])}."
         )
     if study.options.baseline is not None:
         without = [
@@ -192,7 +192,7 @@ def _warnings(study: Study) -> list[str]:
         ]
         if without:
             found.append(
-                f"No face at rest was found in {len(without)} files, whose probabilities are not told: {', '.join(without[:5])}."
+                f"No face at rest was found in {len(without)} of {len(study.files)} files, whose probabilities are not told: {', '.join(without[:5])}."
             )
     return found  # fmt: skip
 
@@ -212,8 +212,11 @@ def _condition_table(study: Study) -> str:
                 *(lines[name]["mean"] for name in quality),
             ]
         )
-    head = [f"{study.measures[name].text} ({study.measures[name].unit})" for name in quality]
-    return page.table(("condition", "participants", "files", "frames", *head), rows)
+    head = [study.measures[name].text for name in quality]
+    units = "; ".join(f"{study.measures[name].text}: {study.measures[name].unit}" for name in quality)
+    return page.table(
+        ("condition", "participants", "files", "frames", *head), rows, f"Means over participants. {units}."
+    )
 
 
 def _means(study: Study) -> str:
@@ -264,7 +267,7 @@ def _comparisons(study: Study) -> str:
     )
     return (
         f"There are {len(told)} comparisons (pairs of conditions times measures); the interval of {apart} excludes 0, and about "
-        f"{0.05 * len(told):.0f} would do so by chance alone if nothing differed.{test}"
+        f"{0.05 * len(told):.1f} would do so by chance alone if nothing differed.{test}"
     )  # fmt: skip
 
 
