@@ -85,9 +85,10 @@ def audit(
         quiet: no progress bar.
 
     Raises:
-        OptionError: a column that makes no groups, or a network that does not take single pictures.
+        OptionError: a column that makes no groups.
         UnknownNameError: no such column.
-        LabelError, WeightsError: a network with other classes, or none for expressions.
+        LabelError: a network without a class of the data.
+        WeightsError: no network for expressions, or one that does not take single pictures.
         DataError: nothing could be read.
     """
     columns, left_out = _columns(data, by)

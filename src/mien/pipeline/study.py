@@ -230,11 +230,11 @@ def _course_of_picture(result: FrameResult, threshold: float) -> Course:
     if shares is None or shares.relative is None or not course.tracks:
         return course
     row = _largest(result.faces)
-    units = None if shares.units is None else replace(shares.units, values=shares.units.values[[row]])
+    units = shares.units
     track = replace(
         course.tracks[0],
         relative=shares.relative[[row]],
-        units=course.tracks[0].units if units is None else replace(units, left=None, right=None),
+        units=None if units is None else replace(units, values=units.values[[row]], left=None, right=None),
         baseline_note=shares.baseline[row],
     )
     return replace(course, tracks=(track,))

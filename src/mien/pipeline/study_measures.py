@@ -73,7 +73,7 @@ def measures_of_track(track: Track | None, clock: Clock, relative: bool = False)
     Args:
         track: the main face, `None` where there is none.
         clock: of its file.
-        relative: probabilities relative to the face at rest; not told where it has none.
+        relative: probabilities and units relative to the face at rest; not told where it has none.
     """
     timed = clock.step_s is not None
     whole_s = float(clock.holds_s.sum())
@@ -94,7 +94,9 @@ def measures_of_track(track: Track | None, clock: Clock, relative: bool = False)
     values = track.relative if relative else track.raw
     if values is not None:
         found |= _expressions(values, track.names, trusted)
-    if track.units is not None:
+    # Units of a track whose rest had none are not relative.
+    resting = track.baseline is None or track.baseline.units is not None
+    if track.units is not None and values is not None and resting:
         found |= {
             f"{unit_column(unit)}_intensity_mean": _mean(track.units.values[:, column], trusted)
             for column, unit in enumerate(track.units.units)

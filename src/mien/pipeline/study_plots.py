@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mien.evaluate.canvas import bare, drawn, in_rows, point, short
 from mien.evaluate.plots import BLUE
 from mien.pipeline.overlay import COLOURS
@@ -52,7 +54,7 @@ def draw_study(study: Study) -> dict[str, tuple[bytes, str]]:
             _small_multiples(study, units, shown),
             "Action units by condition: mean intensity, 0 to 5 on mien's own scale. Grey: participants.",
         )
-    if any(row["mean_difference"] is not None for row in study.differences):
+    if any(row["mean_difference"] is not None and row["measure"] in expressions for row in study.differences):
         found["differences.png"] = (
             _differences(study, expressions),
             "Differences between conditions within participants, with 95 % intervals; each is for itself, not for all at once.",
@@ -70,8 +72,7 @@ def _small_multiples(study: Study, names: Sequence[str], shown: Sequence[str]) -
         panels = figure.subplots(
             high, wide, squeeze=False, sharey=True, sharex=kinds == {"expression"} or kinds == {"unit"}
         )
-        for axes in panels.ravel()[len(names) :]:
-            axes.set_visible(False)
+        _fill(panels, len(names))
         for axes, name in zip(panels.ravel(), names, strict=False):
             measure = study.measures[name]
             for row, condition in enumerate(shown):
@@ -84,6 +85,9 @@ def _small_multiples(study: Study, names: Sequence[str], shown: Sequence[str]) -
             axes.set_title(measure.text)
             if measure.kind == "quality":
                 axes.set_xlim(-0.04, 1.04)
+            if measure.kind == "rate":
+                axes.update_datalim([(0, 0)])
+                axes.autoscale_view(scaley=False)
             if measure.kind not in ("expression", "unit"):
                 axes.set_xlabel(measure.unit)
         if kinds <= {"expression", "unit"}:
@@ -99,8 +103,7 @@ def _by_condition(study: Study, names: Sequence[str], shown: Sequence[str]) -> b
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True)
-        for axes in panels.ravel()[len(shown) :]:
-            axes.set_visible(False)
+        _fill(panels, len(shown))
         for axes, condition in zip(panels.ravel(), shown, strict=False):
             for row, name in enumerate(names):
                 _draw(axes, row, _line(study, condition, name), _colour(study.measures[name].text))
@@ -122,8 +125,7 @@ def _differences(study: Study, names: Sequence[str]) -> bytes:
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True)
-        for axes in panels.ravel()[len(told) :]:
-            axes.set_visible(False)
+        _fill(panels, len(told))
         for axes, pair in zip(panels.ravel(), told, strict=False):
             axes.axvline(0, color="#666666", linewidth=1)
             lines = [_pair_line(study, pair, name) for name in names]
@@ -140,6 +142,14 @@ def _differences(study: Study, names: Sequence[str]) -> bytes:
         )
 
     return drawn(0.5 + high * (0.6 + LINE * len(names)), draw)  # fmt: skip
+
+
+def _fill(panels: np.ndarray, count: int) -> None:
+    """Hide what is left over of a grid; the last panel of each column keeps its numbers."""
+    for axes in panels.ravel()[count:]:
+        axes.set_visible(False)
+    for axes in panels.ravel()[count - panels.shape[1] : count]:
+        axes.tick_params(labelbottom=True)
 
 
 def _draw(axes: object, row: int, line: Row | None, colour: str) -> None:

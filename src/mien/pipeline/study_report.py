@@ -43,8 +43,8 @@ def write_study(study: Study, analyzer: Analyzer, folder: Path) -> None:
         MissingExtraError: matplotlib is missing.
     """
     folder = page.report_folder(folder)
-    pictures = draw_study(study)
     write_tables(study, folder)
+    pictures = draw_study(study)
     for name, (png, _) in pictures.items():
         page.write_whole(folder / name, png)
     page.write_whole(folder / "report.html", to_html(study, facts_of(study, analyzer), pictures))
