@@ -95,7 +95,7 @@ def test_the_best_and_worst_of_many_equal_groups_differ_by_chance_alone() -> Non
         joint += worst.excludes_zero
         apart = drawn[worst.better].figures["accuracy"] - drawn[worst.worse].figures["accuracy"]
         alone += np.quantile(apart[1:], 0.025) > 0
-    # Over 250 seeds: 14 and 151.
+    # Over 250 other seeds: 14 and 151; see benchmarks/intervals.py.
     assert joint < 8 and alone > 16
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,21 @@ def run(options: argparse.Namespace) -> int:
         print(f"mien: stopped; {frames} holds all rows so far", file=sys.stderr)
         return exits.INTERRUPTED
     write_study(study, analyzer, options.out)
-    for note in (*plan.notes, *(f"{path}: {why}" for path, why in plan.left_out)):
+    for note in (*plan.notes, *left_out_lines(plan.left_out)):
         print(f"mien: {note}", file=sys.stderr)
     if not any(row["frames"] for row in study.files):
         return exits.ALL_FAILED
     if not options.quiet:
         print(f"{len(study.files)} files: {options.out / 'report.html'}")
     return exits.SOME_FAILED if study.failures or plan.left_out else exits.OK  # fmt: skip
+
+
+def left_out_lines(left_out: Sequence[tuple[str, str]], most: int = 5) -> list[str]:
+    """A line a reason, with some of the files; all stand in the report."""
+    paths: dict[str, list[str]] = {}
+    for path, why in left_out:
+        paths.setdefault(why, []).append(path)
+    return [
+        f"{', '.join(some[:most])}{f' and {len(some) - most} more' if len(some) > most else ''}: {why}"
+        for why, some in paths.items()
+    ]

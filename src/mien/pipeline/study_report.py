@@ -23,6 +23,8 @@ from mien.weights.store import load_weights
 
 FEW = 10
 """Under so many participants a resampled interval is too narrow: see docs/study.md."""
+MANY = 20
+"""Longer lists are folded."""
 LIMITS = (
     "An expression is the look of a face in a picture. It is not what a person feels, and not what a person means.",
     "Probabilities are the network's, calibrated on web photographs. Values of a lab, a camera or a group of people that "
@@ -100,7 +102,11 @@ def to_html(
     if plan.left_out or study.failures or plan.notes:
         parts += [page.heading("What was left out, and what to look at")]
         parts += [page.bullets(plan.notes)]
-        parts += [page.table(("file", "not analysed, because"), plan.left_out)]
+        left_out = page.table(("file", "not analysed, because"), plan.left_out)
+        many = len(plan.left_out) > MANY
+        parts += [
+            page.folded(f"{len(plan.left_out):,} that were not analysed", [left_out]) if many else left_out
+        ]
         failures = [(row["path"], row["frames"], row["error"]) for row in study.failures]
         parts += [page.table(("file", "frames read", "what went wrong"), failures)]
     parts += [page.heading("Files"), page.folded(f"All {len(study.files):,} files", [_file_table(study)])]
@@ -188,7 +194,9 @@ def _warnings(study: Study) -> list[str]:
         )
     if study.options.baseline is not None:
         without = [
-            row["path"] for row in study.files if row["frames"] and row[next(iter(study.measures))] is None
+            row["path"]
+            for row in study.files
+            if row["frames"] and row["path"] not in nothing and row[next(iter(study.measures))] is None
         ]
         if without:
             found.append(
