@@ -71,6 +71,7 @@ def draw_corruptions(lines: Sequence[Mapping[str, Any]]) -> bytes:
             bare(axes, "y")
         handles, texts = panels[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=3, frameon=False)
-        figure.supxlabel("severity (0: the picture as it is)", fontsize=8.5)
+        for axes in panels[4:]:
+            axes.set_xlabel("severity (0: as it is)")
 
     return drawn(5.0, draw)  # fmt: skip

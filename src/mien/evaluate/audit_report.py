@@ -163,6 +163,7 @@ def _says_so(found: Audit) -> list[str]:
     return [
         f"Tried on {facts['corrupted_pictures']:,} pictures, drawn by chance (seed {facts['seed']}) from {facts['pictures']:,}; the first "
         "row is the same pictures as they are. What is corrupted is the picture, before a face is looked for.",
+        "Levels: " + "; ".join(f"{kind.what}: {kind.level}" for kind in CORRUPTIONS.values()) + ".",
         f"says so: the accuracy of certain answers is at most {KEEPS:g} under that of the same pictures as they are.",
     ]
 
@@ -226,7 +227,7 @@ def _corruptions(found: Audit) -> tuple[list[str], list[list[Any]]]:
         [
             "none" if line["level"] is None else CORRUPTIONS[line["name"]].what,
             line["severity"],
-            "" if line["level"] is None else f"{line['level']:g} ({CORRUPTIONS[line['name']].level})",
+            "" if line["level"] is None else f"{line['level']:g}",
             line["not_found"],
             line["uncertain"],
             line["unreliable"],

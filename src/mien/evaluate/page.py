@@ -16,7 +16,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #ececec; --soft: #a8a8a8; --line: #3d3d3d; --paper: #16181a;
   --card: #202326; --mark: #ff9d73; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem 4rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 78rem; padding: 2rem 1.25rem 4rem; color: var(--ink); background: var(--paper);
   font: 16px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .5rem; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .5rem; }
 h3 { font-size: 1.05rem; margin: 1.5rem 0 .4rem; }
@@ -25,9 +25,10 @@ p, ul { max-width: 48rem; margin: .5rem 0; } li { margin: .2rem 0; overflow-wrap
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding: 0 0 .35rem; }
-th, td { text-align: left; vertical-align: top; padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); }
-thead th { font-weight: 600; vertical-align: bottom; } tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 6rem; }
-td.number, th.number { text-align: right; white-space: nowrap; } tr.faint td, tr.faint th { color: var(--soft); }
+th, td { text-align: left; vertical-align: top; padding: .28rem .8rem .28rem 0; border-bottom: 1px solid var(--line); }
+thead th { font-weight: 600; vertical-align: bottom; } tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 7.5rem; }
+td.number, th.number { text-align: right; } td.number { white-space: nowrap; } tr.faint td, tr.faint th { color: var(--soft); }
+.ends { display: block; color: var(--soft); font-size: .75rem; }
 td.text { overflow-wrap: anywhere; min-width: 8rem; max-width: 30rem; }
 figure { margin: 1rem 0; padding: .6rem; background: #ffffff; border: 1px solid var(--line); border-radius: 8px; }
 figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
@@ -84,7 +85,7 @@ def table(
     def line(row: Sequence[str], pale: bool) -> str:
         first = f'<th scope="row">{escape(row[0])}</th>'
         rest = "".join(
-            f'<td class="{"number" if right[column] else "text"}">{escape(text)}</td>'
+            _number(text) if right[column] else f'<td class="text">{escape(text)}</td>'
             for column, text in enumerate(row[1:], 1)
         )
         return f"<tr{' class=faint' if pale else ''}>{first}{rest}</tr>"
@@ -131,6 +132,13 @@ def with_ends(value: float | None, ends: Sequence[float | None]) -> str:
     if value is None or None in ends:
         return cell(value)
     return f"{cell(value)} ({cell(ends[0])} to {cell(ends[1])})"
+
+
+def _number(text: str) -> str:
+    """A cell at the right; an interval stands below its figure, so that a row is not too wide."""
+    value, bracket, ends = text.partition(" (")
+    below = f'<span class="ends">({escape(ends)}</span>' if bracket else ""
+    return f'<td class="number">{escape(value)}{below}</td>'
 
 
 def _is_number(text: str) -> bool:

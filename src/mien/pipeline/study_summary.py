@@ -88,8 +88,8 @@ def by_participant(files: Sequence[Row], measures: Collection[str]) -> list[Row]
 def by_condition(participants: Sequence[Row], measures: Collection[str], seed: int = 0) -> list[Row]:
     """One row a condition and measure: mean over participants and its 95 % interval by resampled participants.
 
-    `participants`, `files` and `frames` are those in which the measure is told. Without an interval under two
-    participants.
+    `participants` are those of whom the measure is told, `files` and `frames` theirs in the condition. No interval under
+    two participants.
     """
     rows = []
     for condition in conditions_of(participants):
