@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.datasets.dataset import DATASETS
 from mien.errors import DataError, DataNotFoundError, LabelError, OptionError, UnknownNameError
-from mien.evaluate.audit import LEAST, audit, by_group
+from mien.evaluate.audit import LEAST, audit, by_group, says_so
 from mien.evaluate.audit_data import Groups, groups_of, of_protocol, of_table
 from mien.evaluate.audit_report import to_html, to_markdown, write_audit
 from mien.evaluate.model import measure
@@ -116,6 +116,13 @@ def test_pictures_that_could_not_be_read_are_in_no_group() -> None:
     found = by_group(groups, answers, np.array([0, 3]))
     assert [(group["name"], group["samples"]) for group in found["groups"]] == [("a", 1), ("c", 1)]
     assert found["largest_gap"] is None
+
+
+def test_whether_a_network_says_that_it_is_unsure() -> None:
+    clean = {"samples": 100, "certain": 0.6, "certain_accuracy": 0.95}
+    for certain, right, told in ((0.3, 0.91, True), (0.3, 0.89, False), (0.29, 0.2, None), (0.0, None, None)):
+        assert says_so({"samples": 100, "certain": certain, "certain_accuracy": right}, clean) is told
+    assert says_so(clean, {**clean, "certain": 0.1}) is None
 
 
 # --- whole audits

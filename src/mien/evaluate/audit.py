@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -193,12 +193,17 @@ def _corruptions(
         figures = part_figures(draw_parts(ones, [np.arange(len(ones))], people, seed)[0])
         level = None if condition == CLEAN else CORRUPTIONS[name].levels[severity - 1]
         lines.append({"name": name, "severity": severity, "level": level, **figures})
-    usual = lines[0]["certain_accuracy"]
-    for line in lines:
-        line["says_so"] = None
-        if None not in (usual, line["certain_accuracy"]):
-            line["says_so"] = line["certain_accuracy"] >= usual - KEEPS
-    return lines
+    return [{**line, "says_so": None if line is lines[0] else says_so(line, lines[0])} for line in lines]
+
+
+def says_so(worse: Mapping[str, Any], clean: Mapping[str, Any]) -> bool | None:
+    """Whether certain answers stay as right as on the same pictures as they are, within `KEEPS`.
+
+    `None` where fewer than `LEAST` answers are certain in one of the two: too few to tell.
+    """
+    if any(line["certain"] * line["samples"] < LEAST - 0.5 for line in (worse, clean)):
+        return None
+    return bool(worse["certain_accuracy"] >= clean["certain_accuracy"] - KEEPS)
 
 
 def _columns(data: AuditData, by: Sequence[str] | None) -> tuple[dict[str, Groups], dict[str, str]]:

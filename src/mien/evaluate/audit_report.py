@@ -24,7 +24,8 @@ COLUMNS = {
 """Figures of both tables, and how they are called there."""
 WORDS = (
     "accuracy: share of right answers. A picture in which no face was found is answered from the mean place of faces, and counts.",
-    "UAR: mean recall over the classes that occur in the group.",
+    "UAR: mean recall over the classes that occur in the group. Its interval leans where a class has few pictures: a resample "
+    "without them leaves the class out.",
     "ECE: expected calibration error, 15 bins. Of few pictures it comes out too large, and so does its interval.",
     "uncertain: share of answers whose confidence is under the network's threshold.",
     "certain: share of answers that are not uncertain, of a face that was found and is good enough (docs/conventions.md).",
@@ -140,7 +141,7 @@ def _summary(found: Audit) -> list[str]:
         return []
     clean, rest = found.corruptions[0], found.corruptions[1:]
     broken = [line for line in rest if line["says_so"] is False]
-    silent = [line for line in rest if line["certain_accuracy"] is None]
+    silent = [line for line in rest if line["says_so"] is None]
     usual = page.with_ends(clean["certain_accuracy"], clean["certain_accuracy_95"])
     lines = [
         f"Does the network say that it is unsure when it is wrong? As the pictures are, {page.cell(clean['certain'])} of the answers "
@@ -154,7 +155,7 @@ def _summary(found: Audit) -> list[str]:
         else f"Under {kept} of {len(rest)} corruptions and severities, certain answers stay as right as that, within {KEEPS:g}."
     )
     if silent:
-        lines.append(f"No answer at all was certain under {_named(silent)}.")
+        lines.append(f"Fewer than {LEAST} answers were certain, too few to tell, under {_named(silent)}.")
     return lines
 
 
@@ -164,7 +165,8 @@ def _says_so(found: Audit) -> list[str]:
         f"Tried on {facts['corrupted_pictures']:,} pictures, drawn by chance (seed {facts['seed']}) from {facts['pictures']:,}; the first "
         "row is the same pictures as they are. What is corrupted is the picture, before a face is looked for.",
         "Levels: " + "; ".join(f"{kind.what}: {kind.level}" for kind in CORRUPTIONS.values()) + ".",
-        f"says so: the accuracy of certain answers is at most {KEEPS:g} under that of the same pictures as they are.",
+        f"says so: the accuracy of certain answers is at most {KEEPS:g} under that of the same pictures as they are; told where at least "
+        f"{LEAST} answers are certain.",
     ]
 
 
