@@ -299,9 +299,11 @@ def test_a_whole_study(tmp_path: Path, study_folder: Path, analyzer) -> None:
     options = StudyOptions(seed=1)
     out = tmp_path / "report"
     out.mkdir()
+    (out / "units.png").write_bytes(b"of an earlier study with the mesh")
     with open_writer(out / "frames.csv", frame_columns(analyzer, options)) as frames:
         study = run_study(analyzer, plan, frames, options)
     write_study(study, analyzer, out)
+    assert not (out / "units.png").exists()
 
     files = {row["path"]: row for row in rows_in(out / "files.csv")}
     assert list(rows_in(out / "files.csv")[0]) == list(file_columns(plan, study.measures))

@@ -35,7 +35,7 @@ WORDS = (
 )
 
 
-def write_audit(found: Audit, folder: Path) -> list[Path]:
+def write_audit(found: Audit, folder: Path) -> None:
     """Write `audit.json`, `audit.md`, `audit.html`, and `groups.png`, `corruptions.png` where there are such.
 
     Raises:
@@ -56,15 +56,14 @@ def write_audit(found: Audit, folder: Path) -> list[Path]:
             "What corruptions do, by severity, with 95 % intervals. Where green stays up while blue falls, the network says "
             "that it does not know.",
         )
-    files: dict[str, str | bytes] = {
+    files = {
         "audit.json": json.dumps(found.to_dict(), indent=1) + "\n",
         "audit.md": to_markdown(found, list(pictures)),
         "audit.html": to_html(found, pictures),
-        **{name: png for name, (png, _) in pictures.items()},
     }
+    page.write_pictures(folder, pictures, ("groups.png", "corruptions.png"))
     for name, content in files.items():
         page.write_whole(folder / name, content)
-    return [folder / name for name in files]
 
 
 def to_markdown(found: Audit, pictures: Sequence[str] = ()) -> str:

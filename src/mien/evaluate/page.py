@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,21 @@ def write_whole(path: Path, content: str | bytes) -> None:
     half = path.with_name(f"{path.name}.part")
     half.write_bytes(content if isinstance(content, bytes) else content.encode())
     half.replace(path)
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, tuple[bytes, str]], names: Sequence[str]) -> None:
+    """Write PNG files (by name, with captions), and take away those of an earlier report that are none of this one's.
+
+    Args:
+        folder: of the report.
+        pictures: those that there are.
+        names: all that there may be.
+    """
+    for name in names:
+        if name in pictures:
+            write_whole(folder / name, pictures[name][0])
+        else:
+            (folder / name).unlink(missing_ok=True)
 
 
 def report_folder(path: Path) -> Path:

@@ -18,6 +18,8 @@ from mien.pipeline.table import Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PLOTS = ("expressions.png", "conditions.png", "others.png", "units.png", "differences.png")
+"""All that there may be."""
 LINE = 0.24
 """Inches a row."""
 DOT = "#b5b5b5"

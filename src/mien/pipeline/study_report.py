@@ -16,7 +16,7 @@ from mien.evaluate import page
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.study import Study, write_tables
 from mien.pipeline.study_measures import BLINKS_STEP_S, EVENTS_STEP_S
-from mien.pipeline.study_plots import draw_study
+from mien.pipeline.study_plots import PLOTS, draw_study
 from mien.pipeline.study_summary import RESAMPLES, conditions_of
 from mien.weights.catalogue import CATALOGUE
 from mien.weights.store import load_weights
@@ -47,8 +47,7 @@ def write_study(study: Study, analyzer: Analyzer, folder: Path) -> None:
     folder = page.report_folder(folder)
     write_tables(study, folder)
     pictures = draw_study(study)
-    for name, (png, _) in pictures.items():
-        page.write_whole(folder / name, png)
+    page.write_pictures(folder, pictures, PLOTS)
     page.write_whole(folder / "report.html", to_html(study, facts_of(study, analyzer), pictures))
 
 
@@ -253,7 +252,7 @@ def _difference_parts(study: Study, picture: str) -> list[str]:
             study.measures[row["measure"]].text,
             _with(row, "mean_difference"),
             row["participants"],
-            *([row["p_wilcoxon"], row["p_holm"]] if study.options.test else []),
+            *([_p_value(row["p_wilcoxon"]), _p_value(row["p_holm"])] if study.options.test else []),
         ]
         for row in told
     ]
@@ -263,6 +262,10 @@ def _difference_parts(study: Study, picture: str) -> list[str]:
         picture,
         page.folded("All differences", [page.table(head, rows)]),
     ]
+
+
+def _p_value(value: float | None) -> str | float | None:
+    return "under 0.001" if value is not None and value < 0.001 else value
 
 
 def _comparisons(study: Study) -> str:
