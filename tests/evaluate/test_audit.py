@@ -110,6 +110,19 @@ def test_groups_with_worked_numbers() -> None:
     )
 
 
+def test_a_group_of_one_person_is_too_small_however_many_pictures_there_are() -> None:
+    right = np.arange(120) % 4 > 0
+    there = np.ones(120, bool)
+    answers = Answers(
+        np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]]), np.zeros(120, int), there, there, 0.5
+    )
+    people = ["one"] * 40 + [f"p{row}" for row in range(80)]
+    groups = Groups([("a", np.arange(40)), ("b", np.arange(40, 80)), ("c", np.arange(80, 120))])
+    found = by_group(groups, answers, np.arange(120), people)
+    assert [group["too_small"] for group in found["groups"]] == [True, False, False]
+    assert {found["largest_gap"]["better"], found["largest_gap"]["worse"]} == {"b", "c"}
+
+
 def test_pictures_that_could_not_be_read_are_in_no_group() -> None:
     answers = Answers(np.array([[0.9, 0.1]] * 2), np.zeros(2, int), np.ones(2, bool), np.ones(2, bool), 0.5)
     groups = Groups([("a", np.array([0, 1])), ("b", np.array([2])), ("c", np.array([3]))])
@@ -198,7 +211,7 @@ def test_a_whole_audit_and_its_report(faces_table: Path, tmp_path: Path) -> None
     assert json.loads((folder / "audit.json").read_text())["whole"] == found.whole
     page, text = (folder / "audit.html").read_text(), (folder / "audit.md").read_text()
     assert "x | &lt;y&gt; &amp; $z$0" in page and "<y>" not in page and "<script" not in page
-    assert "x \\| <y> & $z$0" in text and "fewer than two groups of 30 pictures" in text
+    assert "x \\| <y> & $z$0" in text and "fewer than two groups that are large enough" in text
     assert "Does the network say that it is unsure when it is wrong?" in text
     for name in ("groups.png", "corruptions.png"):
         assert (folder / name).stat().st_size > 10_000

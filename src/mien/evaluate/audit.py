@@ -30,7 +30,7 @@ from mien.transforms.corruptions import CORRUPTIONS, corrupted
 from mien.weights.store import Weights, load_weights
 
 LEAST = 30
-"""A group of fewer pictures is too small to tell, and is not compared."""
+"""A group of fewer pictures is too small to tell, and is not compared; so is one of too few people for an interval."""
 KEEPS = 0.05
 """A corruption may cost certain answers so much accuracy; where it costs more, the network is sure without reason."""
 CLEAN = ("none", 0)
@@ -142,18 +142,23 @@ def by_group(
     ]
     parts = [(name, members) for name, members in parts if len(members)]
     drawn = draw_parts(answers, [members for _, members in parts], people, seed)
-    told = [number for number, (_, members) in enumerate(parts) if len(members) >= LEAST]
+    figures = [part_figures(one) for one in drawn]
+    told = [
+        number
+        for number, one in enumerate(figures)
+        if one["samples"] >= LEAST and one["accuracy_95"][0] is not None
+    ]
     gaps = gaps_between([drawn[number] for number in told])
     best = max(told, key=lambda number: drawn[number].figures["accuracy"][0], default=None)
     lines = []
-    for number, ((name, members), one) in enumerate(zip(parts, drawn, strict=True)):
+    for number, ((name, members), one) in enumerate(zip(parts, figures, strict=True)):
         own = [gap for gap in gaps if {told[gap.better], told[gap.worse]} == {best, number}]
         lines.append(
             {
                 "name": name,
                 "people": None if people is None else len({people[row] for row in members}),
-                "too_small": len(members) < LEAST,
-                **part_figures(one),
+                "too_small": number not in told,
+                **one,
                 "gap": 0.0 if number == best else (rounded(own[0].gap) if own else None),
                 "gap_95": _ends(own[0]) if own else [None, None],
             }

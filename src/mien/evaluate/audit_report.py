@@ -47,8 +47,8 @@ def write_audit(found: Audit, folder: Path) -> None:
     if found.groups:
         pictures["groups.png"] = (
             draw_groups(found.groups, found.whole),
-            f"Groups, with 95 % intervals; number of pictures in brackets. Dashed: all pictures. Grey: under {LEAST} pictures, "
-            "too few to tell.",
+            "Groups, with 95 % intervals; number of pictures in brackets. Dashed: all pictures. Grey: too "
+            "small to tell.",
         )
     if found.corruptions:
         pictures["corruptions.png"] = (
@@ -115,7 +115,9 @@ def _answers(found: Audit) -> list[str]:
     for name, column in found.groups.items():
         gap = column["largest_gap"]
         if gap is None:
-            lines.append(f"By {name}: fewer than two groups of {LEAST} pictures, so nothing can be compared.")
+            lines.append(
+                f"By {name}: fewer than two groups that are large enough to tell, so nothing can be compared."
+            )
             continue
         verdict = {
             True: "the interval excludes 0",
@@ -123,8 +125,8 @@ def _answers(found: Audit) -> list[str]:
             None: "no interval, since too few people stand behind a group",
         }[gap["excludes_zero"]]
         lines.append(
-            f"By {name}: the largest gap in accuracy is {page.with_ends(gap['gap'], gap['gap_95'])}, {gap['better']} over "
-            f"{gap['worse']}; {verdict}."
+            f"By {name}: the largest gap in accuracy is {page.with_ends(gap['gap'], gap['gap_95'])}, '{gap['better']}' over "
+            f"'{gap['worse']}'; {verdict}."
         )
     if len(lines) > 1:
         lines.append(
@@ -189,7 +191,9 @@ def _column_notes(column: Mapping[str, Any]) -> list[str]:
     small = [group["name"] for group in column["groups"] if group["too_small"]]
     notes = []
     if small:
-        notes.append(f"Too small to tell (under {LEAST} pictures), and not compared: {', '.join(small)}.")
+        notes.append(
+            f"Too small to tell (under {LEAST} pictures, or too few people for an interval), and not compared: {', '.join(small)}."
+        )
     if column["missing"]:
         notes.append(f"{column['missing']:,} pictures have no value there and are in no group.")
     return notes
