@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mien.errors import ShapeError
-from mien.metrics.significance import mcnemar_exact, wilcoxon_signed_rank
+from mien.metrics.significance import holm, mcnemar_exact, wilcoxon_signed_rank
 
 relaxed = settings(deadline=None, max_examples=50)
 """The machine may be busy, and the references take their time."""
@@ -96,3 +96,12 @@ def test_what_does_not_fit_is_refused(test: object) -> None:
 def test_mcnemar_wants_right_or_wrong() -> None:
     with pytest.raises(ShapeError, match="only 0 and 1 as right or wrong"):
         mcnemar_exact(np.array([0.7]), np.array([1]))
+
+
+def test_holm_by_hand() -> None:
+    """0.01, 0.02, 0.03, 0.005 of four: 0.01 x 3, 0.02 x 2, 0.04 (0.03 x 1 is under the one before), 0.005 x 4."""
+    assert holm(np.array([0.01, 0.02, 0.03, 0.005])) == pytest.approx([0.03, 0.04, 0.04, 0.02])
+    assert holm(np.array([0.9, 0.8])) == pytest.approx([1.0, 1.0])
+    assert holm(np.array([0.04])) == pytest.approx([0.04])
+    with pytest.raises(ShapeError, match=r"expected p-values in \[0, 1\]"):
+        holm(np.array([2.0]))

@@ -7,10 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from mien import __version__
-from mien.cli import analyze, exits, explain, flow, training, weights
+from mien.cli import analyze, audit, exits, explain, flow, study, training, weights
 from mien.errors import MienError
 
-VERBS = {"analyze": analyze, "demo": analyze, "weights": weights, "explain": explain, "flow": flow}
+VERBS = {
+    "analyze": analyze,
+    "demo": analyze,
+    "weights": weights,
+    "explain": explain,
+    "flow": flow,
+    "study": study,
+    "audit": audit,
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +33,8 @@ def parser() -> argparse.ArgumentParser:
     weights.add_verb(verbs)
     explain.add_verb(verbs)
     flow.add_verb(verbs)
+    study.add_verb(verbs)
+    audit.add_verb(verbs)
     return root
 
 

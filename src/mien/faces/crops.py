@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mien.faces.yunet import YuNet
+from mien.types.faces import Faces
 from mien.weights.fetch import home
 from mien.weights.store import load_weights
 
@@ -24,8 +25,8 @@ MEAN_POINTS = np.array(
 """Mean places of YuNet's points in FER2013's training crops, share of the side: used where none is found."""
 
 
-def landmarks_of_crops(images: np.ndarray, detector: YuNet) -> tuple[np.ndarray, np.ndarray]:
-    """The points of the one face that each picture is about.
+def faces_of_crops(images: np.ndarray, detector: YuNet) -> list[Faces]:
+    """The one face that each picture is about, of length 0 where none is found; pixels of the pictures.
 
     The detector sees each picture enlarged twice, on a black margin of a third of its side, because a
     face that fills its picture is often missed. The face nearest the centre wins over a surer one.
@@ -33,27 +34,40 @@ def landmarks_of_crops(images: np.ndarray, detector: YuNet) -> tuple[np.ndarray,
     Args:
         images: uint8 (N, S, S) grey or (N, S, S, 3) RGB.
         detector: finds the faces.
-
-    Returns:
-        float32 (N, 5, 2) in pixels of the pictures, and bool (N,), false where no face was found and the
-        mean places stand in.
     """
     side = images.shape[1]
     margin = side // 3
-    points = np.tile(MEAN_POINTS * side, (len(images), 1, 1))
-    found = np.zeros(len(images), bool)
+    found = []
     for start in range(0, len(images), 64):
         batch = []
         for image in images[start : start + 64]:
             padded = np.pad(image, ((margin, margin), (margin, margin), *[(0, 0)] * (image.ndim - 2)))
             enlarged = padded.repeat(2, 0).repeat(2, 1)
             batch.append(enlarged if enlarged.ndim == 3 else np.repeat(enlarged[..., None], 3, 2))
-        for row, faces in enumerate(detector.detect(batch), start):
-            if len(faces):
-                centre = faces.box_xyxy_px.reshape(-1, 2, 2).mean(1)
-                away = np.abs(centre - batch[0].shape[0] / 2).max(1) / batch[0].shape[0]
-                best = np.argmax(faces.detection_score - away)
-                points[row], found[row] = faces.landmarks_xy_px[best] / 2 - margin, True
+        for faces in detector.detect(batch):
+            if not len(faces):
+                found.append(faces)
+                continue
+            centre = faces.box_xyxy_px.reshape(-1, 2, 2).mean(1)
+            away = np.abs(centre - batch[0].shape[0] / 2).max(1) / batch[0].shape[0]
+            best = [np.argmax(faces.detection_score - away)]
+            boxes, points = faces.box_xyxy_px[best] / 2 - margin, faces.landmarks_xy_px[best] / 2 - margin
+            found.append(Faces(boxes, faces.detection_score[best], points))
+    return found
+
+
+def landmarks_of_crops(images: np.ndarray, detector: YuNet) -> tuple[np.ndarray, np.ndarray]:
+    """The points of the one face that each picture is about; see `faces_of_crops`.
+
+    Returns:
+        float32 (N, 5, 2) in pixels of the pictures, and bool (N,), false where no face was found and the
+        mean places stand in.
+    """
+    points = np.tile(MEAN_POINTS * images.shape[1], (len(images), 1, 1))
+    found = np.zeros(len(images), bool)
+    for row, faces in enumerate(faces_of_crops(images, detector)):
+        if len(faces):
+            points[row], found[row] = faces.landmarks_xy_px[0], True
     return points, found
 
 
@@ -84,24 +98,34 @@ def remembered_landmarks(
     return points, found
 
 
-def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndarray, bool]:
-    """Five points (5, 2) of the face that a picture is about, and whether it was found.
+def face_of(image: np.ndarray, framing: str, detector: YuNet) -> Faces:
+    """The one face that an RGB picture is about, of length 0 where none is found.
 
-    In a "photo" that is the largest face; in a "crop" the one nearest the centre, and the mean places
-    where none is found.
+    In a "photo" that is the largest face, in a "crop" the one nearest the centre.
     """
-    height, width = image.shape[:2]
     if framing == "photo":
         faces = detector.detect([image])[0]
         if not len(faces):
-            return MEAN_POINTS * [width, height], False
+            return faces
         box = faces.box_xyxy_px
-        return faces.landmarks_xy_px[np.argmax((box[:, 2:] - box[:, :2]).prod(1))], True
+        best = [np.argmax((box[:, 2:] - box[:, :2]).prod(1))]
+        return Faces(box[best], faces.detection_score[best], faces.landmarks_xy_px[best])
+    height, width = image.shape[:2]
     side = max(height, width)
     square = np.zeros((side, side, 3), np.uint8)
     square[:height, :width] = image
-    points, found = landmarks_of_crops(square[None], detector)
-    return (points[0], True) if found[0] else (MEAN_POINTS * [width, height], False)
+    return faces_of_crops(square[None], detector)[0]
+
+
+def points_of(image: np.ndarray, framing: str, detector: YuNet) -> tuple[np.ndarray, bool]:
+    """Five points (5, 2) of the face that a picture is about, and whether it was found.
+
+    Where none is found, the mean places stand in. See `face_of`.
+    """
+    faces = face_of(image, framing, detector)
+    if len(faces):
+        return faces.landmarks_xy_px[0], True
+    return MEAN_POINTS * [image.shape[1], image.shape[0]], False
 
 
 def points_of_clip(

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mien.metrics.checks import expect_flags, expect_pairs
+from mien.errors import ShapeError
+from mien.metrics.checks import expect_flags, expect_pairs, expect_values
 from mien.metrics.ranks import average_ranks
 
 EXACT_WILCOXON = 200
@@ -83,6 +84,29 @@ def wilcoxon_signed_rank(first: np.ndarray, second: np.ndarray) -> Wilcoxon:
     least = min(positive, negative)
     probability = _exact(ranks, least) if len(apart) <= EXACT_WILCOXON else _normal(ranks, least)
     return Wilcoxon(positive, negative, len(apart), max(min(1.0, probability), math.ulp(0.0)))
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P-values (M,) in [0, 1], adjusted for M comparisons: under a level, they keep the chance of any false finding under it.
+
+    The k-th smallest is multiplied by M - k + 1, and is at least as large as the one before it.
+
+    Args:
+        p_values: (M,) each in [0, 1].
+
+    Raises:
+        ShapeError: an empty list, or values that are no probabilities.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 1979.
+    """
+    p_values = expect_values(p_values, "p-values")
+    if not (p_values.min() >= 0 and p_values.max() <= 1):
+        raise ShapeError(f"expected p-values in [0, 1], got {p_values.min():g} to {p_values.max():g}")
+    order = np.argsort(p_values, kind="stable")
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
 
 
 def _exact(ranks: np.ndarray, least: float) -> float:
