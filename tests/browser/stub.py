@@ -27,8 +27,8 @@ from mien.weights.store import Weights, load_weights
 
 PAGE = Path(mien.__file__).parent / "serve" / "page"
 POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob:; media-src 'self' blob:; "
-    "worker-src 'self' blob:; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 KINDS = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".css": "text/css"}
 
@@ -101,9 +101,13 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
     async def guard(request: Request, go: Any) -> Response:
         secret = request.url.path.startswith(("/v1/", "/models/"))
         if token and secret and request.headers.get("Authorization") != f"Bearer {token}":
-            return error(401, "TokenError", "expected a token, got none or another. Look where mien serve was started.")
+            return error(
+                401, "TokenError", "expected a token, got none or another. Look where mien serve was started."
+            )
         response = await go(request)
         response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Embedder-Policy"] = "require-corp"
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -118,8 +122,16 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
     @app.get("/ort/{name}")
     def runtime(name: str) -> Response:
         if name not in ort:
-            return error(404, "WeightsError", "expected onnxruntime_web, got nothing. Run mien weights fetch onnxruntime_web.")
+            return error(
+                404,
+                "WeightsError",
+                "expected onnxruntime_web, got nothing. Run mien weights fetch onnxruntime_web.",
+            )
         return Response(ort[name], media_type=KINDS[Path(name).suffix])
+
+    @app.get("/v1/models")
+    def models() -> Response:
+        return JSONResponse({"models": [], "mesh": False})
 
     @app.get("/models/{name}")
     def model(name: str) -> Response:
@@ -162,7 +174,11 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
 
     @app.get("/v1/jobs/{key}")
     def state(key: str) -> Response:
-        return JSONResponse(jobs[key].told(key)) if key in jobs else error(404, "UnknownNameError", f"no job {key}")
+        return (
+            JSONResponse(jobs[key].told(key))
+            if key in jobs
+            else error(404, "UnknownNameError", f"no job {key}")
+        )
 
     @app.get("/v1/jobs/{key}/events")
     async def events(key: str) -> Response:
@@ -186,7 +202,9 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
     def result(key: str, format: str) -> Response:  # noqa: A002
         job = jobs[key]
         if format == "html":
-            return Response(f"<!doctype html><title>{job.name}</title><p>{len(job.rows)} rows", media_type="text/html")
+            return Response(
+                f"<!doctype html><title>{job.name}</title><p>{len(job.rows)} rows", media_type="text/html"
+            )
         path = folder / f"{key}.{format}"
         with open_writer(path, job.columns) as table:
             table.write(job.rows)
@@ -199,7 +217,7 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
 
     @app.websocket("/v1/live")
     async def live(socket: WebSocket) -> None:
-        await socket.accept()
+        await socket.accept("mien" if "mien" in socket.scope.get("subprotocols", ()) else None)
         with suppress(WebSocketDisconnect):
             while True:
                 began = time.perf_counter()

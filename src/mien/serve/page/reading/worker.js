@@ -5,6 +5,7 @@ import { Follower } from "./following.js";
 import { Reader } from "./reader.js";
 
 const DETECT_EVERY = 8;
+const MOST_THREADS = 4;
 
 let reader = null;
 let canvas = null;
@@ -23,9 +24,12 @@ self.onmessage = async ({ data }) => {
 async function load(token) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const contracts = JSON.parse(new TextDecoder().decode(await bytes("/models/contracts.json", headers)));
+  await bytes("/ort/ort.wasm.min.mjs", headers); // its absence says more here than to `import`
   const ort = await import("/ort/ort.wasm.min.mjs");
   ort.env.wasm.wasmPaths = "/ort/";
-  ort.env.wasm.numThreads = 1; // more need headers that would keep the page from other hosts' windows, and gain little
+  // More threads than one need memory that they share, which browsers give only to pages with two headers of isolation.
+  const threads = Math.max(1, Math.min(MOST_THREADS, navigator.hardwareConcurrency >> 1));
+  ort.env.wasm.numThreads = self.crossOriginIsolated ? threads : 1;
   const detect = await network(ort, "/models/detector.onnx", headers, contracts.detector.sha256);
   const express = await network(ort, "/models/expression.onnx", headers, contracts.expression.sha256);
   reader = new Reader(contracts, detect, express);
@@ -50,8 +54,9 @@ async function network(ort, address, headers, expected) {
 
 async function bytes(address, headers) {
   const answer = await fetch(address, { headers });
-  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
-  return answer.arrayBuffer();
+  if (answer.ok) return answer.arrayBuffer();
+  const told = await answer.json().catch(() => null);
+  throw new Error(told?.error?.message ?? `${address}: ${answer.status}`);
 }
 
 /** The faces of a bitmap, which is laid on white, and the milliseconds that it took. */
