@@ -20,7 +20,7 @@ from mien.errors import MienError
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.clips import clip_info
 from mien.pipeline.table import columns_of, open_writer, rows_of
-from mien.transforms.align import TEMPLATES
+from mien.transforms.align import template_points
 from mien.types.media import Failure
 from mien.weights.fetch import fetched_members
 from mien.weights.store import Weights, load_weights
@@ -73,7 +73,10 @@ def contracts() -> dict[str, Any]:
     """What the browser needs to run the two networks as Python does."""
 
     def contract(weights: Weights) -> dict[str, Any]:
-        preprocess = None if weights.preprocess is None else vars(weights.preprocess)
+        preprocess = None
+        if weights.preprocess is not None:
+            points = template_points(weights.preprocess.template).tolist()
+            preprocess = {**vars(weights.preprocess), "template_points": points}
         return {
             "name": weights.name, "task": weights.task, "sha256": weights.sha256, "labels": weights.labels,
             "preprocess": preprocess, "calibration": weights.calibration, "licence": weights.licence,
@@ -82,7 +85,6 @@ def contracts() -> dict[str, Any]:
     return {
         "detector": contract(load_weights("yunet")),
         "expression": contract(load_weights("expression")),
-        "templates": {name: points.tolist() for name, points in TEMPLATES.items()},
     }
 
 
@@ -199,7 +201,7 @@ def make_app(analyzer: Analyzer, browser: bool = True, token: str = "") -> FastA
         return StreamingResponse(tell(), media_type="text/event-stream")
 
     @app.get("/v1/jobs/{key}/result")
-    def result(key: str, format: str) -> Response:  # noqa: A002
+    def result(key: str, format: str) -> Response:
         job = jobs[key]
         if format == "html":
             return Response(

@@ -57,6 +57,13 @@ function askForToken() {
   return asking;
 }
 
+/** The formats in which a job's result can be had, as the service describes itself; null where it does not say. */
+export async function formatsOfJobs() {
+  const { paths } = await (await ask("/openapi.json")).json();
+  const [, found] = Object.entries(paths).find(([path]) => path.endsWith("/result")) ?? [];
+  return found?.get.parameters?.find(({ name }) => name === "format")?.schema?.enum ?? null;
+}
+
 /** The result of one picture. */
 export async function analyze(file) {
   const form = new FormData();
@@ -66,11 +73,11 @@ export async function analyze(file) {
 }
 
 /** Begin to read a clip; gives the job's id. */
-export async function startJob(file, options) {
+export async function startJob(file, options, signal) {
   const form = new FormData();
   form.append("file", file, file.name);
   for (const [name, value] of Object.entries(options)) form.append(name, value);
-  return (await (await ask("/v1/jobs", { method: "POST", body: form })).json()).id;
+  return (await (await ask("/v1/jobs", { method: "POST", body: form, signal })).json()).id;
 }
 
 /** The events of a job, {kind, data}, as they come, until it ends. */
@@ -119,7 +126,8 @@ export async function openLive() {
         else resolve(answer);
       };
       socket.onclose = () => reject(new ServiceError(0, "The service ended the connection."));
-      socket.send(jpeg);
+      if (socket.readyState === WebSocket.OPEN) socket.send(jpeg);
+      else socket.onclose();
     });
   return { read, close: () => socket.close() };
 }

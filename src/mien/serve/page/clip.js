@@ -1,6 +1,6 @@
 // A clip: read by the service as a job, shown as its rows come in.
 
-import { cancelJob, jobEvents, jobResult, startJob } from "./api.js";
+import { cancelJob, formatsOfJobs, jobEvents, jobResult, startJob } from "./api.js";
 import { missing } from "./view/stage.js";
 import { areaOf, many, seconds } from "./words.js";
 
@@ -10,7 +10,11 @@ const shortName = (row) => `#${row.track_id}`;
 /** Send a clip and show what comes. @param options of the job, as the form has them. */
 export function showClip(screen, file, options) {
   const session = new Clip(screen, file);
-  session.done = session.run(options).catch((error) => session.stopped || screen.trouble(error));
+  session.done = session.run(options).catch((error) => {
+    if (session.stopped) return;
+    screen.part("progress").hidden = true;
+    screen.trouble(error);
+  });
   return session;
 }
 
@@ -48,7 +52,7 @@ class Clip {
     this.working("Sending the clip …", null);
     this.running = true;
     screen.part("cancel").onclick = () => this.cancel();
-    this.id = await startJob(file, options);
+    this.id = await startJob(file, options, this.abort.signal);
     for await (const { kind, data } of jobEvents(this.id, this.abort.signal)) {
       if (kind === "rows") this.add(data.rows);
       else this.progress(data);
@@ -59,8 +63,13 @@ class Clip {
   }
 
   async cancel() {
-    this.screen.part("progress-text").textContent = "Stopping …";
-    await cancelJob(this.id);
+    if (this.id) {
+      this.screen.part("progress-text").textContent = "Stopping …";
+      return cancelJob(this.id);
+    }
+    this.stop(); // it is still on its way
+    this.screen.part("progress").hidden = true;
+    this.screen.part("pace").textContent = "Not sent.";
   }
 
   working(text, share) {
@@ -115,24 +124,29 @@ class Clip {
     this.showTimeline();
   }
 
-  over(state) {
+  async over(state) {
     this.running = false;
     const { screen, id } = this;
     const stem = this.file.name.replace(/\.[^.]*$/, "");
     const more = (label, format) => ({ label, name: `${stem}.${format}`, get: () => this.result(format) });
     const smoothed = "expression_smoothed" in (this.rows[0] ?? {});
-    const others = [more("Parquet", "parquet"), ...(smoothed ? [more("Events", "events.csv")] : []), more("Report", "html")];
+    const formats = await formatsOfJobs().catch(() => null);
+    const others = [["Parquet", "parquet"], ["Events", "events.csv"], ["Report", "html"]]
+      .filter(([, format]) => (formats?.includes(format) ?? true) && (smoothed || format !== "events.csv"))
+      .map(([label, format]) => more(label, format));
+    if (this.stopped) return;
     if (this.rows.length) screen.table.offer(() => this.rows, stem, state === "done" && id ? others : []);
     this.offerTracks();
     screen.say(`${state === "done" ? "The clip is read" : "Not read to its end"}: ${many(this.rows.length, "row")}, ${many(this.tracks.size, "face")} over time.`);
   }
 
+  /** A file of the service; null, with the reason on the page, where it cannot be had. */
   async result(format) {
     try {
       return await jobResult(this.id, format);
     } catch (error) {
       this.screen.trouble(error);
-      throw error;
+      return null;
     }
   }
 

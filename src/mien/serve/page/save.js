@@ -16,9 +16,9 @@ export function toJson(rows) {
   return JSON.stringify(rows, null, 1) + "\n";
 }
 
-/** Offer content to be saved under a name. */
-export function save(content, name, kind) {
-  const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type: kind }));
+/** Offer a Blob to be saved under a name. */
+export function save(content, name) {
+  const address = URL.createObjectURL(content);
   const link = Object.assign(document.createElement("a"), { href: address, download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);

@@ -20,7 +20,7 @@ const HINTS = {
   blurred: "hold still",
   "too dark": "turn towards the light",
   "too bright": "step out of the glare",
-  "too little contrast": "find clearer light",
+  "too little contrast": "turn towards the light",
   "turned away": "look towards the camera",
   "tilted up or down": "hold the head level",
   "cut off by the border": "move to the middle",

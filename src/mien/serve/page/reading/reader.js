@@ -11,7 +11,7 @@ export class Reader {
   /** @param contracts of /models/contracts.json. @param detect, express run the two networks. */
   constructor(contracts, detect, express) {
     this.detector = new YuNet(detect);
-    this.runner = new ExpressionRunner(contracts.expression, contracts.templates, express);
+    this.runner = new ExpressionRunner(contracts.expression, express);
     this.labels = this.runner.labels;
   }
 

@@ -5,18 +5,18 @@ import { LUMA } from "./quality.js";
 
 export class ExpressionRunner {
   /**
-   * @param contract labels, preprocess, calibration. @param templates name -> five points in units of the crop's side.
+   * @param contract labels, calibration, and preprocess with the template's five points in units of the crop's side.
    * @param run takes {data: Float32Array, dims} and gives the outputs by name, as flat arrays.
    */
-  constructor(contract, templates, run) {
-    const { template, channel_order: order, frames } = contract.preprocess ?? {};
-    if (contract.task !== "expression" || frames || !templates[template] || !["RGB", "BGR", "GREY"].includes(order)) {
+  constructor(contract, run) {
+    const { template_points: template, channel_order: order } = contract.preprocess ?? {};
+    if (contract.task !== "expression" || !template || !["RGB", "BGR", "GREY"].includes(order)) {
       throw new Error("this network cannot be run in the browser");
     }
     this.labels = contract.labels;
     this.preprocess = contract.preprocess;
     this.calibration = contract.calibration;
-    this.template = templates[template];
+    this.template = template;
     this.run = run;
   }
 

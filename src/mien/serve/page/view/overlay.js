@@ -4,6 +4,7 @@
 import { areaOf, colourOf, inkOn, percent, POOR, reasonsOf, stateOf } from "../words.js";
 
 const TEXT_PX = 14;
+const CROWD = 8;
 
 /**
  * Draw rows onto a canvas that lies over the picture.
@@ -30,7 +31,7 @@ export function drawFaces(canvas, rows, size, { mirrored = false, nameOf, chosen
   const labels = [];
   for (const index of order.reverse()) {
     const others = boxes.filter((_, other) => other !== index);
-    labels.push(drawLabel(pen, rows[index], boxes[index], [width, height], [...labels, ...others], nameOf));
+    labels.push(drawLabel(pen, rows[index], boxes[index], [width, height], [...labels, ...others], nameOf, boxes.length));
   }
 }
 
@@ -50,14 +51,16 @@ function drawBox(pen, row, [left, top, right, bottom], thick) {
   pen.strokeRect(left, top, right - left, bottom - top);
 }
 
-function drawLabel(pen, row, box, size, taken, nameOf) {
+function drawLabel(pen, row, box, size, taken, nameOf, boxes) {
   const state = stateOf(row);
   const name = nameOf(row);
-  // A face whose box is narrow gets its name alone; the rest stands beside the picture.
-  const small = box[2] - box[0] < 40;
-  const answer = state === "poor" ? reasonsOf(row)[0] : `${row.expression}${state === "unsure" ? "?" : ""} ${percent(row.confidence)}`;
-  const text = small ? `${name}${state === "unsure" ? "?" : ""}` : `${name}  ${answer}`;
+  const doubt = state === "unsure" ? "?" : "";
+  const answer = state === "poor" ? reasonsOf(row)[0] : `${row.expression}${doubt} ${percent(row.confidence)}`;
   pen.font = `600 ${TEXT_PX}px system-ui, sans-serif`;
+  // A narrow box, and in a crowd one narrower than its label, gets the name alone; the rest stands beside the picture.
+  const width = box[2] - box[0];
+  const small = width < 40 || (boxes > CROWD && width < pen.measureText(`${name}  ${answer}`).width);
+  const text = small ? `${name}${doubt}` : `${name}  ${answer}`;
   const chip = freePlace(box, [pen.measureText(text).width + 12, TEXT_PX + 8], size, taken);
   pen.fillStyle = lookOf(row);
   pen.fillRect(chip[0], chip[1], chip[2] - chip[0], chip[3] - chip[1]);

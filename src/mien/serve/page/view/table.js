@@ -30,7 +30,7 @@ export class Table {
     this.note.textContent = some + note;
   }
 
-  /** Offer files: CSV and JSON of `rows()`, and others as {label, name, get}. */
+  /** Offer files: CSV and JSON of `rows()`, and others as {label, name, get}; `get` gives a Blob, or null. */
   offer(rows, stem, others = []) {
     const files = [
       { label: "CSV", name: `${stem}.csv`, get: () => new Blob([toCsv(rows())], { type: "text/csv" }) },
@@ -41,7 +41,10 @@ export class Table {
       ...files.map(({ label, name, get }) => {
         const button = Object.assign(made("button", "", label), { type: "button" });
         button.setAttribute("aria-label", `Download ${label}`);
-        button.addEventListener("click", async () => save(await get(), name));
+        button.addEventListener("click", async () => {
+          const content = await get();
+          if (content) save(content, name);
+        });
         return button;
       }),
     );
