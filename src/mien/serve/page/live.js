@@ -17,6 +17,7 @@ let sessions = 0;
 export function showLive(screen, engine, where) {
   const session = new Live(screen, engine, where);
   session.done = session.start().catch((error) => {
+    if (session.stopped) return; // what is in flight when the camera goes off may fail
     session.stop();
     screen.trouble(wordsFor(error));
   });
@@ -68,7 +69,8 @@ class Live {
     screen.part("pace").textContent = "Waiting for the camera …";
     await this.open();
     if (!this.engine) this.line = await openLive();
-    await this.offerDevices();
+    if (!this.stopped) await this.offerDevices();
+    if (this.stopped) return this.line?.close();
     screen.table.offer(() => this.rows, "camera");
     this.began = performance.now();
     const arrived = () => {
