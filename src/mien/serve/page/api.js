@@ -1,4 +1,4 @@
-// The service, as docs/service.md describes it. The token is kept until the tab is closed.
+// The service, by its interface. The token is kept until the tab is closed.
 
 const KEY = "mien-token";
 
