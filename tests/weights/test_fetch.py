@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.request
 import zipfile
@@ -23,8 +25,8 @@ from mien.errors import UnknownNameError, WeightsError
 from mien.weights import bundle as bundle_module
 from mien.weights import fetch as fetch_module
 from mien.weights.bundle import bundle, install, stored
-from mien.weights.catalogue import CATALOGUE, Entry, Wheel
-from mien.weights.fetch import fetch, fetched_bytes, home, path_of
+from mien.weights.catalogue import CATALOGUE, Entry, Package, Wheel
+from mien.weights.fetch import fetch, fetched_bytes, fetched_members, home, path_of
 from mien.weights.store import SHIPPED
 
 CONTENT = b"a network, drawn for a test" * 40
@@ -308,6 +310,49 @@ def test_a_folder_without_the_file_says_so(entry: Entry, tmp_path: Path) -> None
         install(tmp_path / "nowhere")
 
 
+@pytest.fixture
+def package(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Entry:
+    """A catalogue of one drawn archive of the npm registry."""
+    path = tmp_path / "drawn-1.0.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in {"package/dist/a.mjs": b"export {}", "package/b.txt": b"no"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    content = path.read_bytes()
+    made = replace(
+        entry, file=path.name, sha256=sha256(content), size=len(content), address=path.as_uri(), wheel=None,
+        package=Package("drawn", "1.0", ("package/dist/a.mjs",)),
+    )  # fmt: skip
+    use(monkeypatch, made)
+    return made
+
+
+def test_an_archive_of_npm_is_kept_whole_and_gives_its_members(package: Entry, tmp_path: Path) -> None:
+    assert sha256(fetch(NAME).read_bytes()) == package.sha256
+    assert fetched_members(NAME) == {"a.mjs": b"export {}"}
+    path_of(NAME).unlink()
+    install(tmp_path / "drawn-1.0.tgz")
+    assert fetched_members(NAME) == {"a.mjs": b"export {}"}
+    bundle(tmp_path / "all.zip")
+    path_of(NAME).unlink()
+    assert install(tmp_path / "all.zip") == [path_of(NAME)]
+
+
+def test_an_archive_of_npm_that_cannot_be_had_names_npm(package: Entry, tmp_path: Path) -> None:
+    (tmp_path / "drawn-1.0.tgz").write_bytes(b"other")
+    with pytest.raises(WeightsError, match=r"from one of 1 sources.*(?s:.*)`npm pack drawn@1\.0`"):
+        fetch(NAME)
+    with pytest.raises(WeightsError, match=f"run `mien weights fetch {NAME}`"):
+        fetched_members(NAME)
+
+
+def test_members_of_what_is_no_archive_are_refused(entry: Entry) -> None:
+    fetch(NAME)
+    with pytest.raises(WeightsError, match="expected an archive of the npm registry, got 'drawn'"):
+        fetched_members(NAME)
+
+
 @pytest.mark.parametrize(
     ("platform", "environment", "expected"),
     [
@@ -334,7 +379,9 @@ def test_the_folder_is_the_users(
 def test_the_catalogue_is_whole(name: str) -> None:
     entry = CATALOGUE[name]
     assert entry.name == name and entry.address.startswith("https://")
-    assert all(len(value) == 64 and int(value, 16) for value in (entry.sha256, entry.wheel.sha256))
+    hashes = (entry.sha256, *([] if entry.wheel is None else [entry.wheel.sha256]))
+    assert all(len(value) == 64 and int(value, 16) for value in hashes)
+    assert entry.wheel is not None or entry.package is not None
     assert entry.licence and entry.notice and entry.provenance and entry.size > 0
 
 

