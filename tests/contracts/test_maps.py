@@ -58,7 +58,7 @@ def test_the_eight_maps_are_there() -> None:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        pytest.param(name, marks=[pytest.mark.huge] if name in LARGE else [])
         for name in METHODS
         if len(METHODS[name].preprocess.shape) == 3  # maps are of single pictures
     ],

@@ -32,7 +32,7 @@ def form(method: Method) -> Mapping[str, Any]:
     return method.quick_options if (method.counts.macs or 0) >= VAST else {}
 
 
-def is_slow(method: Method) -> bool:
+def is_huge(method: Method) -> bool:
     long = (method.preprocess.frames is not None or method.preprocess.of_motion) and (
         method.counts.macs or 0
     ) > LONG
@@ -41,7 +41,7 @@ def is_slow(method: Method) -> bool:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] * is_slow(METHODS[name])) for name in NAMES],
+    params=[pytest.param(name, marks=[pytest.mark.huge] * is_huge(METHODS[name])) for name in NAMES],
 )
 def method(request: pytest.FixtureRequest) -> Method:
     return METHODS[request.param]

@@ -45,7 +45,7 @@ def test_a_recipe_uses_it(rule: Rule) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param(METHODS[name], id=name, marks=[pytest.mark.slow] if name in LARGE else [])
+        pytest.param(METHODS[name], id=name, marks=[pytest.mark.huge] if name in LARGE else [])
         for name in METHODS
         if name not in CUTS_CROPS
         and not issubclass(METHODS[name].task, UnitsTask)
