@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 from mien.batch.shard import Done, Job, Lost, ShardWorker
 from mien.errors import BatchError, MissingExtraError, OptionError
 
+ANSWER_S = 10.0
+"""How long a cluster may take to answer."""
 Outcome = tuple[int, Done | Lost]
 """A shard, and what came of it."""
 
@@ -125,8 +128,9 @@ class OnRay:
         self.owner = not ray.is_initialized()
         if self.owner:
             try:
+                _knock(address)
                 ray.init(address=address, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise BatchError(
                     f"expected a Ray cluster at {address!r}, got: {error}. Start one (docs/batch.md says how), or use "
                     "--engine processes."
@@ -160,6 +164,13 @@ class OnRay:
             self.ray.kill(worker)
         if self.owner:
             self.ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """`OSError` if nobody is at `host:port`: Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), ANSWER_S).close()
 
 
 def cores() -> int:
