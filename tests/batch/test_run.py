@@ -140,9 +140,15 @@ def test_another_batch_is_refused(run: Run, pictures: Path, tmp_path: Path, monk
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(BatchError, match="expected an empty folder"):
         run(tmp_path / "full")
-    for wrong in ({"shard_size": 0}, {"retries": -1}):
+    for wrong in (
+        {"shard_size": 0},
+        {"retries": -1},
+        {"options": Options(min_face_px=1)},
+        {"options": Options(every_s=0)},
+    ):
         with pytest.raises(OptionError):
             run(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()  # no plan with a wrong option is left behind
 
 
 def test_trouble_with_a_disk_loses_the_shard_and_not_the_picture(

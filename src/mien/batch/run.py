@@ -13,7 +13,7 @@ from pathlib import Path
 from mien.batch.engines import Engine, Outcome, Processes
 from mien.batch.place import Place
 from mien.batch.plan import DONE, FAILURES, MANIFEST, Options, Plan, make_plan
-from mien.batch.shard import Done, Job, Lost
+from mien.batch.shard import Done, Job, Lost, analyzer_for
 from mien.errors import BatchError, OptionError
 from mien.pipeline.table import open_writer
 
@@ -75,6 +75,7 @@ def batch(
     if retries < 0:
         raise OptionError(f"expected 0 or more retries, got {retries}")
     options = (options or Options()).absolute()
+    analyzer_for(options)  # what cannot be used is said before a plan is written
     place = Place(out)
     place.sweep()
     plan = make_plan(manifest, place, options, shard_size)

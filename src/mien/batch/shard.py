@@ -15,6 +15,7 @@ from mien.batch.place import Place, file_system, is_address
 from mien.batch.plan import PATHS, Options, Plan, networks, versions
 from mien.errors import BatchError, InputNotFoundError, MienError, OptionError
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.clips import Span
 from mien.pipeline.table import columns_of, open_writer, rows_of
 from mien.types.media import Failure, FrameResult
 
@@ -59,6 +60,22 @@ class Job:
     plan: Plan
     out: str
     options: Options
+
+
+def analyzer_for(options: Options) -> Analyzer:
+    """What reads each file; on one thread, so that no float depends on who was first.
+
+    Raises:
+        OptionError, WeightsError, UnknownNameError, MissingExtraError: something cannot be used.
+    """
+    Span(every_s=options.every_s)
+    return Analyzer(
+        options.model,
+        mesh=options.mesh,
+        min_face_px=options.min_face_px,
+        detection_threshold=options.detection_threshold,
+        threads=1,
+    )
 
 
 class ShardWorker:
@@ -114,7 +131,6 @@ class ShardWorker:
 
     @cached_property
     def _analyzer(self) -> Analyzer:
-        """On one thread, so that no float depends on who was first."""
         plan, options = self.job.plan, self.job.options
         here = {"networks": networks(options), "versions": versions(options.mesh)}
         for name, value in here.items():
@@ -123,10 +139,7 @@ class ShardWorker:
                     f"expected workers with the plan's {name}, {getattr(plan, name)}, got one with {value}. Install the "
                     "same everywhere."
                 )
-        return Analyzer(
-            options.model, mesh=options.mesh, min_face_px=options.min_face_px,
-            detection_threshold=options.detection_threshold, threads=1,
-        )  # fmt: skip
+        return analyzer_for(options)
 
     @cached_property
     def _list(self) -> Any:
