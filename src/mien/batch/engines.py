@@ -129,7 +129,7 @@ class OnRay:
         if self.owner:
             try:
                 _knock(address)
-                ray.init(address=address, log_to_driver=False)
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
                 raise BatchError(
                     f"expected a Ray cluster at {address!r}, got: {error}. Start one (docs/batch.md says how), or use "

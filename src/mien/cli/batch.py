@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -99,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
         bar.update(done - bar.n)
 
     try:
-        with bar:
+        with bar, contextlib.redirect_stdout(sys.stderr):  # Ray prints what happens to its workers
             found = batch(
                 options.manifest, options.out, how, shard_size=options.shard_size, retries=options.retries,
                 start=start, progress=progress,
