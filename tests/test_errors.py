@@ -19,6 +19,7 @@ BUILT_IN = {
     "CheckpointError": RuntimeError,
     "TrainingError": RuntimeError,
     "LanguageModelError": RuntimeError,
+    "BatchError": RuntimeError,
     "MissingExtraError": ImportError,
     "UnknownNameError": KeyError,
 }

@@ -68,6 +68,10 @@ class LanguageModelError(MienError, RuntimeError):
     """A language model cannot be reached, or its answer cannot be used."""
 
 
+class BatchError(MienError, RuntimeError):
+    """A batch cannot go on: its folder belongs to another one, or no worker can work."""
+
+
 class MissingExtraError(MienError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mien import __version__
-from mien.cli import analyze, audit, exits, explain, flow, study, training, weights
+from mien.cli import analyze, audit, batch, exits, explain, flow, serve, study, training, weights
 from mien.errors import MienError
 
 VERBS = {
@@ -18,6 +18,8 @@ VERBS = {
     "flow": flow,
     "study": study,
     "audit": audit,
+    "serve": serve,
+    "batch": batch,
 }
 
 
@@ -35,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     flow.add_verb(verbs)
     study.add_verb(verbs)
     audit.add_verb(verbs)
+    serve.add_verb(verbs)
+    batch.add_verb(verbs)
     return root
 
 
