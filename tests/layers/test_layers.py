@@ -31,7 +31,7 @@ ROOMS = {
     "pipeline": 5,
     "batch": 6,
     "serve": 6,
-    "cli": 6,
+    "cli": 7,
     "demo": 5,
     "__init__": 6,
 }

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mien import __version__
-from mien.cli import exits, explain, flow, training, weights
+from mien.cli import exits, explain, flow, serve, training, weights
 from mien.errors import MienError, OptionError
 
 EPILOG = """exit codes:
@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     weights.add_verb(verbs)
     explain.add_verb(verbs)
     flow.add_verb(verbs)
+    serve.add_verb(verbs)
     return root
 
 
@@ -145,8 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.smooth, options.baseline, options.events, options.detect_every = False, None, None, 1
         options.min_face_px, options.detection_threshold, options.columns = 24.0, 0.7, "mien"
     try:
-        if options.verb in ("weights", "explain", "flow"):
-            return {"weights": weights, "explain": explain, "flow": flow}[options.verb].run(options)
+        own = {"weights": weights, "explain": explain, "flow": flow, "serve": serve}
+        if options.verb in own:
+            return own[options.verb].run(options)
         return training.run(options) if options.verb in training.VERBS else _analyze(options)
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)

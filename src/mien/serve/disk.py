@@ -10,9 +10,15 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from mien.errors import OptionError
 from mien.serve.refusals import Refusal
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 SPARE_BYTES = 100_000_000
 """This much of the disk is always left to others."""
@@ -35,7 +41,7 @@ class Disk:
         database: where the jobs are kept.
 
     Raises:
-        OptionError: the folder cannot be made or written to.
+        OptionError: the folder cannot be made or written to, or another service uses it.
     """
 
     def __init__(self, home: Path, limit_mb: float) -> None:
@@ -47,15 +53,20 @@ class Disk:
             home.chmod(0o700)
             for folder in (self.uploads, self.scratch):
                 folder.mkdir(exist_ok=True, mode=0o700)
-            with private_file(self.scratch / "trial"):
+            with private_file(self.scratch / secrets.token_hex(16)):
                 pass
         except OSError as error:
             raise OptionError(
                 f"expected to be able to write to the service's folder {home}, got: {error.strerror}. Name another with "
                 "--home."
             ) from None
+        self._mark = _locked(home / "lock")
         shutil.rmtree(self.scratch)
         self.scratch.mkdir(mode=0o700)
+
+    def close(self) -> None:
+        """Let another service have the folder."""
+        self._mark.close()
 
     def used(self) -> int:
         """Bytes that files take, and those that were promised to uploads on their way."""
@@ -90,6 +101,21 @@ class Disk:
     def new_upload(self) -> Path:
         """A name for a clip that says nothing about it."""
         return self.uploads / secrets.token_hex(16)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """An open file that one process can have; the system lets go of it when the process ends, however it ends."""
+    mark = path.open("wb")
+    if fcntl is not None:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            mark.close()
+            raise OptionError(
+                f"expected the folder {path.parent} for this service alone, got one that another service uses. Name another "
+                "with --home, or stop that one."
+            ) from None
+    return mark
 
 
 @contextlib.contextmanager

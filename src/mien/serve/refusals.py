@@ -10,6 +10,7 @@ KINDS: Mapping[str, int] = MappingProxyType(
     {
         "bad_request": 400,
         "bad_host": 400,
+        "broken_clip": 400,
         "bad_token": 401,
         "bad_origin": 403,
         "not_found": 404,
