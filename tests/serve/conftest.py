@@ -103,6 +103,16 @@ def wait_for(client: Any, job: dict[str, Any], *states: str, seconds: float = 60
         time.sleep(0.02)
 
 
+def emptied(folder: Path, seconds: float = 5) -> bool:
+    """Whether a folder is empty, now or in a moment: a clip is deleted right after its job's end is on the disk."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not list(folder.iterdir()):
+            return True
+        time.sleep(0.02)
+    return False
+
+
 LIVE = "ws://localhost/v1/live"
 
 
@@ -117,4 +127,6 @@ def kind_of(answer: Any) -> tuple[int, str]:
 @pytest.fixture(scope="session")
 def tools() -> SimpleNamespace:
     """The functions above, for tests."""
-    return SimpleNamespace(png=png, part=part, begin=begin, wait_for=wait_for, kind_of=kind_of, live=LIVE)
+    return SimpleNamespace(
+        png=png, part=part, begin=begin, wait_for=wait_for, kind_of=kind_of, live=LIVE, emptied=emptied
+    )

@@ -60,15 +60,13 @@ def test_the_result_in_every_format(client, done, tmp_path, tools):
         assert tools.kind_of(answer) == (422, "bad_option")
     answer = client.get(done["links"]["result"], params={"format": "events.csv"})
     assert tools.kind_of(answer) == (422, "bad_option") and "smooth" in answer.text
-    assert not list(client.service.jobs.disk.scratch.iterdir())
+    assert tools.emptied(client.service.jobs.disk.scratch)
 
 
 def test_options_of_a_job(client, clip, tools):
     job = tools.begin(client, clip, every_s="0.2", start_s="0.1", end_s="0.4", smooth="true", baseline="0-1")
     assert tools.wait_for(client, job)["frames"] == 2
-    row = json.loads(
-        client.get(job["links"]["result"], params={"format": "jsonl"}).text.splitlines()[0]
-    )
+    row = json.loads(client.get(job["links"]["result"], params={"format": "jsonl"}).text.splitlines()[0])
     assert row["frame"] == 3 and row["p_happy_smoothed"] > 0.5 and row["baseline"].startswith("0 to 1 s")
     events = client.get(job["links"]["result"], params={"format": "events.csv"}).text
     assert events.splitlines()[0] == ",".join(EVENT_COLUMNS)
@@ -116,7 +114,7 @@ def test_cancel_a_job_that_runs_and_one_that_waits(start, long_clip, clip, tools
             assert client.delete(job["links"]["self"]).json()["state"] == "cancelled"
             assert client.get(job["links"]["self"]).json()["state"] == "cancelled"
             assert tools.kind_of(client.get(job["links"]["result"])) == (409, "not_ready")
-        assert not list(client.service.jobs.disk.uploads.iterdir())
+        assert tools.emptied(client.service.jobs.disk.uploads)
         assert tools.wait_for(client, tools.begin(client, clip))["state"] == "done"
 
 
@@ -185,7 +183,7 @@ def test_jobs_that_ran_when_the_service_died_are_redone_or_said_to_be_lost(start
         store, uploads = client.service.jobs.store, client.service.jobs.disk.uploads
         client.service.jobs.store.take, take = (lambda: None), store.take  # nothing is begun here
         jobs = [tools.begin(client, clip) for _ in range(3)]
-        for job in jobs:
+        for _ in jobs:
             taken = take()
             store.progress(taken.id, 0.1, 3, 3, "rows", [{"path": "a"}])
         for _ in range(2):  # the third goes down under the service twice more
@@ -203,13 +201,14 @@ def test_jobs_that_ran_when_the_service_died_are_redone_or_said_to_be_lost(start
             lost = client.get(job["links"]["self"]).json()
             assert (lost["state"], lost["error"]["kind"]) == ("failed", "lost")
             assert reason in lost["error"]["message"]
-        assert not list(client.service.jobs.disk.uploads.iterdir())
+        assert tools.emptied(client.service.jobs.disk.uploads)
 
 
 def test_a_reader_that_dies_takes_only_its_own_job_down(start, long_clip, clip, tools):
     with start() as client:
         job = tools.begin(client, long_clip)
-        tools.wait_for(client, job, "running")
+        while not client.get(job["links"]["self"]).json()["frames"]:
+            time.sleep(0.02)
         os.kill(client.service.jobs._runs[job["id"]].process.pid, signal.SIGSEGV)
         died = tools.wait_for(client, job)
         assert (died["state"], died["error"]["kind"]) == ("failed", "not_a_clip")

@@ -101,7 +101,7 @@ def test_concurrency_of_requests(start, picture, tools, monkeypatch):
         monkeypatch.setattr(
             client.service.batcher.analyzer,
             "analyze_images",
-            lambda images: began.set() or go.wait(10) and read(images),
+            lambda images: began.set() or (go.wait(10) and read(images)),
         )
         first = []
         thread = threading.Thread(
@@ -120,7 +120,7 @@ def test_concurrency_of_requests(start, picture, tools, monkeypatch):
 def test_concurrency_of_live_sockets(start, tools):
     with start(concurrency=1) as client, ExitStack() as stack:
         stack.enter_context(client.websocket_connect(tools.live))
-        with pytest.raises(Exception) as caught, client.websocket_connect(tools.live):  # noqa: B017
+        with pytest.raises(Exception) as caught, client.websocket_connect(tools.live):
             pass
         assert caught.value.status_code == 429
         assert caught.value.json()["error"]["kind"] == "too_many_requests"

@@ -26,7 +26,13 @@ def rows_alone(analyzer, content, name):
 @pytest.fixture(scope="module")
 def pictures(picture, portrait, hopper, page, tools):
     small = np.ascontiguousarray(hopper[::2, ::2])
-    return [picture, tools.png(small), tools.png(page[:300, :400]), tools.png(portrait[:, ::-1]), tools.png(portrait * 0)]
+    return [
+        picture,
+        tools.png(small),
+        tools.png(page[:300, :400]),
+        tools.png(portrait[:, ::-1]),
+        tools.png(portrait * 0),
+    ]
 
 
 def test_a_picture_is_answered_with_the_rows_of_the_table(client, analyzer, picture, tools):

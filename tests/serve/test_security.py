@@ -52,7 +52,12 @@ def test_weak_tokens_are_refused():
 def test_with_a_token_nothing_is_told_without_it(start, tools):
     with start(token=TOKEN) as client:
         for method, path in PATHS:
-            for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Bearer"}):
+            for headers in (
+                {},
+                {"Authorization": "Bearer wrong"},
+                {"Authorization": TOKEN},
+                {"Authorization": "Bearer"},
+            ):
                 answer = client.request(method, path, headers=headers)
                 assert tools.kind_of(answer) == (401, "bad_token"), path
                 assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -65,7 +70,7 @@ def test_with_a_token_nothing_is_told_without_it(start, tools):
 def test_a_live_socket_needs_the_token_too(start, tools, picture):
     with start(token=TOKEN) as client:
         for words in (None, ["mien"], ["mien", "bearer.wrong"]):
-            with pytest.raises(Exception) as caught, client.websocket_connect(tools.live, subprotocols=words):  # noqa: B017
+            with pytest.raises(Exception) as caught, client.websocket_connect(tools.live, subprotocols=words):
                 pass
             assert caught.value.status_code == 401
         with client.websocket_connect(tools.live, subprotocols=["mien", f"bearer.{TOKEN}"]) as socket:
@@ -93,7 +98,14 @@ def test_the_token_is_in_no_text_of_the_settings_and_no_option_of_the_command():
 
 
 def test_another_host_name_is_refused_on_this_machine(client, tools):
-    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "", "[", "127.0.0.1.evil.example"):
+    for host in (
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "",
+        "[",
+        "127.0.0.1.evil.example",
+    ):
         assert tools.kind_of(client.get("/v1/models", headers={"Host": host})) == (400, "bad_host"), host
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
         assert client.get("/v1/models", headers={"Host": host}).status_code == 200
@@ -103,7 +115,10 @@ def test_pages_of_others_are_refused(client, tools, picture):
     for origin in ("https://evil.example", "null", "http://localhost:9999"):
         answer = client.post("/v1/analyze", files=[tools.part(picture)], headers={"Origin": origin})
         assert tools.kind_of(answer) == (403, "bad_origin")
-        with pytest.raises(Exception) as caught, client.websocket_connect(tools.live, headers={"Origin": origin}):  # noqa: B017
+        with (
+            pytest.raises(Exception) as caught,
+            client.websocket_connect(tools.live, headers={"Origin": origin}),
+        ):
             pass
         assert caught.value.status_code == 403
     answer = client.post("/v1/analyze", files=[tools.part(picture)], headers={"Origin": "http://localhost"})
@@ -116,7 +131,7 @@ WRITES = {"on": False, "seen": []}
 
 def _watch(event, arguments):
     if WRITES["on"] and event == "open":
-        _, mode, flags = arguments
+        _, _, flags = arguments
         if flags & 3:  # for writing
             WRITES["seen"].append(arguments[0])
 
@@ -155,12 +170,16 @@ def test_clips_are_private_while_they_wait_and_deleted_after(start, long_clip, c
         assert tools.wait_for(client, second)["state"] == "done"
         failed = tools.wait_for(client, tools.begin(client, clip[:300]))
         assert failed["state"] == "failed"
-        assert not list(disk.uploads.iterdir()) and not list(disk.scratch.iterdir())
+        assert tools.emptied(disk.uploads) and tools.emptied(disk.scratch)
 
 
 def test_an_upload_that_is_refused_leaves_nothing(client, clip, tools):
     disk = client.service.jobs.disk
-    for options, content in (({"baseline": "/etc/passwd"}, clip), ({}, b"no clip"), ({"x": "y" * 2000}, clip)):
+    for options, content in (
+        ({"baseline": "/etc/passwd"}, clip),
+        ({}, b"no clip"),
+        ({"x": "y" * 2000}, clip),
+    ):
         assert client.post("/v1/jobs", files=[tools.part(content)], data=options).status_code >= 400
         assert not list(disk.uploads.iterdir())
     assert client.service.clips._uploads.count == 0 and disk._promised == 0
@@ -196,13 +215,22 @@ def test_answers_about_jobs_tell_no_path_of_ours(client, clip, tools, tmp_path):
 
 
 def test_two_users_do_not_see_each_other(client, clip, tools):
-    mine, theirs = (tools.wait_for(client, tools.begin(client, clip, name)) for name in ("mine.mp4", "theirs.mp4"))
+    mine, theirs = (
+        tools.wait_for(client, tools.begin(client, clip, name)) for name in ("mine.mp4", "theirs.mp4")
+    )
     assert mine["id"] != theirs["id"] and re.fullmatch("[0-9a-f]{32}", mine["id"])  # 128 bits
     for path in ("self", "result", "events"):
         assert "theirs" not in client.get(mine["links"][path]).text
         assert theirs["id"] not in client.get(mine["links"][path]).text
     assert tools.kind_of(client.get("/v1/jobs"))[0] == 405  # there is no list
-    for guess in ("0" * 32, mine["id"][:-1], mine["id"].upper() + "x", "' OR 1=1 --", "%", "..%2F..%2Fjobs.sqlite3"):
+    for guess in (
+        "0" * 32,
+        mine["id"][:-1],
+        mine["id"].upper() + "x",
+        "' OR 1=1 --",
+        "%",
+        "..%2F..%2Fjobs.sqlite3",
+    ):
         for path in (f"/v1/jobs/{guess}", f"/v1/jobs/{guess}/result", f"/v1/jobs/{guess}/events"):
             assert client.get(path).status_code == 404, path
         assert client.delete(f"/v1/jobs/{guess}").status_code == 404
@@ -260,7 +288,7 @@ def test_path_tricks_in_names_lead_nowhere(client, picture, told, shown):
         "/v1/analyze", content=head + picture + b"\r\n--b--\r\n",
         headers={"content-type": "multipart/form-data; boundary=b"},
     )  # fmt: skip
-    if len(told) < 4096 and "\0" not in told:
+    if len(told) < 4096:
         assert answer.json()["results"][0]["name"] == shown
     else:
         assert answer.status_code == 400
@@ -280,7 +308,9 @@ def clip_like():
 
 def test_pictures_like_zip_bombs_are_refused_before_they_are_decoded(client, tools):
     def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     flat = zlib.compress(bytes(10_000_000), 9)
     for width, height in ((30_000, 30_000), (2**31 - 1, 2**31 - 1), (100_000_000, 1)):
@@ -298,7 +328,10 @@ def test_play_lists_and_scripts_are_no_clips(client, tools):
         b"v=0\nc=IN IP4 10.0.0.1\nm=video 5000 RTP/AVP 96\n", b"<?xml?><MPD></MPD>", b"http://localhost:8000/",
     ):  # fmt: skip
         assert clip_suffix(content) is None
-        assert tools.kind_of(client.post("/v1/jobs", files=[tools.part(content, "a.mp4")])) == (415, "not_a_clip")
+        assert tools.kind_of(client.post("/v1/jobs", files=[tools.part(content, "a.mp4")])) == (
+            415,
+            "not_a_clip",
+        )
 
 
 def test_a_baseline_cannot_name_a_file(client, clip, tools, portrait_file):

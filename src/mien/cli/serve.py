@@ -38,10 +38,17 @@ def add_verb(verbs: Any) -> None:
     )
     normal = {item.name: item.default for item in fields(Settings)}
     verb.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    verb.add_argument("--port", type=int, default=normal["port"], help="0 for a free one (default: %(default)s)")
-    verb.add_argument("--token-file", type=Path, metavar="FILE", help=f"a file with the token (default: {TOKEN})")
     verb.add_argument(
-        "--home", type=Path, metavar="DIR", help="folder of waiting clips and results (default: in mien's own)"
+        "--port", type=int, default=normal["port"], help="0 for a free one (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--token-file", type=Path, metavar="FILE", help=f"a file with the token (default: {TOKEN})"
+    )
+    verb.add_argument(
+        "--home",
+        type=Path,
+        metavar="DIR",
+        help="folder of waiting clips and results (default: in mien's own)",
     )
     verb.add_argument("--model", default="expression", metavar="NAME|FILE", help="expression network")
     verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
@@ -50,7 +57,9 @@ def add_verb(verbs: Any) -> None:
         "--keep", type=hours, default=normal["keep_s"], metavar="TIME", dest="keep_s",
         help="how long results of clips are kept: 24h, 30m, 90s (default: 24h)",
     )  # fmt: skip
-    verb.add_argument("--batch", type=int, default=normal["batch"], help="pictures read together (default: 8)")
+    verb.add_argument(
+        "--batch", type=int, default=normal["batch"], help="pictures read together (default: 8)"
+    )
     verb.add_argument(
         "--batch-wait-ms", type=float, default=normal["batch_wait_ms"], metavar="MS",
         help="how long a picture waits for others (default: %(default)s)",
@@ -80,7 +89,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from mien.serve.settings import Settings
 
-    told = {item.name: getattr(options, item.name) for item in fields(Settings) if hasattr(options, item.name)}
+    told = {
+        item.name: getattr(options, item.name) for item in fields(Settings) if hasattr(options, item.name)
+    }
     if told["home"] is None:
         del told["home"]
     settings = Settings(**told, token=_token(options.token_file))

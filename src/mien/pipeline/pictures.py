@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -49,7 +49,7 @@ def read_picture(path: Path) -> np.ndarray:
         return _decoded(stored)
 
 
-def decode_picture(content: bytes, formats: Sequence[str] | None = None) -> np.ndarray:
+def decode_picture(content: bytes, formats: tuple[str, ...] | None = None) -> np.ndarray:
     """As `read_picture`, of bytes in memory.
 
     Args:
@@ -59,7 +59,7 @@ def decode_picture(content: bytes, formats: Sequence[str] | None = None) -> np.n
     return _decoded(io.BytesIO(content), formats)
 
 
-def picture_size(content: bytes, formats: Sequence[str] | None = None) -> tuple[int, int]:
+def picture_size(content: bytes, formats: tuple[str, ...] | None = None) -> tuple[int, int]:
     """Width and height as a picture's header says, before it is turned upright; nothing is decoded.
 
     Raises:
@@ -69,14 +69,14 @@ def picture_size(content: bytes, formats: Sequence[str] | None = None) -> tuple[
         return picture.size
 
 
-def _decoded(stored: IO[bytes], formats: Sequence[str] | None = None) -> np.ndarray:
+def _decoded(stored: IO[bytes], formats: tuple[str, ...] | None = None) -> np.ndarray:
     with _opened(stored, formats) as picture:
         picture.load()
         return to_rgb(ImageOps.exif_transpose(picture))
 
 
 @contextlib.contextmanager
-def _opened(stored: IO[bytes], formats: Sequence[str] | None) -> Iterator[Image.Image]:
+def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Image.Image]:
     """A picture whose header was read; what goes wrong with it becomes an `InputError`."""
     head = stored.read(64)
     if not head:

@@ -102,8 +102,8 @@ class Shapes:
         self.row = row_model("Row", plain, COLUMNS)
         widest = columns_of(labels, mesh=True, smooth=True, baseline=True)
         self.job_row = row_model("JobRow", widest, COLUMNS)
-        faces = (list[self.row], ...)  # type: ignore[name-defined]
-        size = (int | None, Field(description="pixels, upright; null where there is an error"))
+        faces: Any = (list[self.row], ...)  # type: ignore[name-defined]
+        size: Any = (int | None, Field(description="pixels, upright; null where there is an error"))
         picture = create_model(
             "Picture", __config__=CLOSED,
             name=(str, Field(description="the client's own name, without folders")),

@@ -102,7 +102,9 @@ class Service:
     async def ready(self) -> JSONResponse:
         """Pictures and clips are worked on."""
         if self.stopping or not self.batcher.running or not self.jobs.running:
-            raise Refusal("stopping", "expected to be ready, but the service is starting, stopping or broken.")
+            raise Refusal(
+                "stopping", "expected to be ready, but the service is starting, stopping or broken."
+            )
         return JSONResponse({"status": "ready"})
 
     async def measured(self) -> Response:
@@ -135,9 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     service.add_to(app)
     app.add_exception_handler(HTTPException, _routing)
-    app.add_middleware(
-        Guard, settings=settings, metrics=service.metrics, stopping=lambda: service.stopping
-    )
+    app.add_middleware(Guard, settings=settings, metrics=service.metrics, stopping=lambda: service.stopping)
     return app
 
 

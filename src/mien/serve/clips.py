@@ -93,9 +93,14 @@ class Clips:
                 with self.jobs.disk.promise(most if told is None else told):
                     slowest = self.settings.slowest_kb_s * 1000
                     body = timely(
-                        request.stream(), most, "clip_mb, slowest_kb_s", lambda count: GRACE_S + count / slowest
+                        request.stream(),
+                        most,
+                        "clip_mb, slowest_kb_s",
+                        lambda count: GRACE_S + count / slowest,
                     )
-                    form = await read_form(request.headers.get("content-type", ""), body, 1, new_sink, to_disk=True)
+                    form = await read_form(
+                        request.headers.get("content-type", ""), body, 1, new_sink, to_disk=True
+                    )
                     options = job_options(form.fields, self.mesh)
                     if not form.files:
                         raise Refusal("bad_request", "expected one part 'file' with a file name, got none.")
@@ -140,6 +145,7 @@ class Clips:
         job = await asyncio.to_thread(self.jobs.end, await self.job_of(request))
         return Response(status_code=204) if job is None else JSONResponse(shown(job))
 
+
 def shown(job: Job) -> dict[str, Any]:
     """A job as its client sees it."""
     here = f"/v1/jobs/{job.id}"
@@ -148,5 +154,3 @@ def shown(job: Job) -> dict[str, Any]:
         "faces": job.faces, "error": None if job.error is None else {"kind": job.error[0], "message": job.error[1]},
         "links": {"self": here, "events": f"{here}/events", "result": f"{here}/result"},
     }  # fmt: skip
-
-

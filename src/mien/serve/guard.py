@@ -58,9 +58,7 @@ class Guard:
         stopping: says whether the service is about to end.
     """
 
-    def __init__(
-        self, app: App, settings: Settings, metrics: Metrics, stopping: Callable[[], bool]
-    ) -> None:
+    def __init__(self, app: App, settings: Settings, metrics: Metrics, stopping: Callable[[], bool]) -> None:
         self.app, self.settings, self.metrics, self.stopping = app, settings, metrics, stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +81,10 @@ class Guard:
         except Exception as error:
             say_error("request failed", error, id=exchange.id)
             await exchange.refuse(
-                Refusal("internal", f"expected to answer, got an error of the service's own, id {exchange.id} in its log.")
+                Refusal(
+                    "internal",
+                    f"expected to answer, got an error of the service's own, id {exchange.id} in its log.",
+                )
             )
         finally:
             self._note(scope, exchange)
@@ -112,7 +113,9 @@ class Guard:
                 "expected the service's token, got none or another one. Send it as: Authorization: Bearer TOKEN.",
             )
         if self.stopping() and path not in OPEN:
-            raise Refusal("stopping", "expected to answer, but the service is about to stop. Ask again later.")
+            raise Refusal(
+                "stopping", "expected to answer, but the service is about to stop. Ask again later."
+            )
 
     def _knows_token(self, scope: Scope, headers: Headers) -> bool:
         scheme, _, told = headers.get("authorization", "").partition(" ")
@@ -163,7 +166,9 @@ class _Exchange:
             self._began, self.status = True, message["status"]
             own = {name for name, _ in message.get("headers", ())}
             extra = {**SECURITY, "cache-control": "no-store", "x-request-id": self.id}
-            added = [(name.encode(), value.encode()) for name, value in extra.items() if name.encode() not in own]
+            added = [
+                (name.encode(), value.encode()) for name, value in extra.items() if name.encode() not in own
+            ]
             message = {**message, "headers": [*message.get("headers", ()), *added]}
         elif kind == "websocket.accept":
             self._began, self.status = True, 101
@@ -220,4 +225,3 @@ def _host_of(told: str) -> str:
         return (urlsplit(f"//{told}").hostname or "").lower()
     except ValueError:
         return ""
-

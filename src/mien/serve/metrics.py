@@ -28,7 +28,10 @@ class Metrics:
         self.pictures = Counter("mien_pictures", "Pictures analysed", registry=registry)
         self.faces = Counter("mien_faces", "Faces found in pictures", registry=registry)
         self.batches = Histogram(
-            "mien_batch_pictures", "Pictures analysed together", registry=registry, buckets=(1, 2, 4, 8, 16, 32)
+            "mien_batch_pictures",
+            "Pictures analysed together",
+            registry=registry,
+            buckets=(1, 2, 4, 8, 16, 32),
         )
         self.reading = Counter("mien_reading_seconds", "Time spent in the analyzer", registry=registry)
         self.jobs_ended = Counter("mien_jobs_ended", "Jobs by how they ended", ("state",), registry=registry)

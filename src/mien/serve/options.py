@@ -81,5 +81,7 @@ def _baseline(text: str | None) -> str | None:
         return None
     times = stretch(text)
     if text != "auto" and not (isinstance(times, tuple) and times[0] < times[1]):
-        raise Refusal("bad_option", "expected a baseline 'auto' or seconds A-B with A before B, got something else.")
+        raise Refusal(
+            "bad_option", "expected a baseline 'auto' or seconds A-B with A before B, got something else."
+        )
     return text

@@ -75,7 +75,9 @@ class Pictures:
         with self._requests.enter():
             expect_length(request.headers, most, "request_mb")
             start = time.monotonic()
-            body = timely(request.stream(), most, "request_mb, request_s", lambda count: self.settings.request_s)
+            body = timely(
+                request.stream(), most, "request_mb, request_s", lambda count: self.settings.request_s
+            )
             form = await read_form(request.headers.get("content-type", ""), body, self.settings.files, _Bytes)
             _check(form)
             left_s = start + self.settings.request_s - time.monotonic()
@@ -100,7 +102,13 @@ class Pictures:
         try:
             read = await self.batcher.read(bytes(content))
         except Refusal as refusal:
-            blank = {"name": name, "width": None, "height": None, "faces": [], "error": refusal.error}
+            blank: dict[str, Any] = {
+                "name": name,
+                "width": None,
+                "height": None,
+                "faces": [],
+                "error": refusal.error,
+            }
             return blank, refusal
         width, height = read.size_wh_px
         faces = self._rows(read, name, 0)
@@ -137,13 +145,17 @@ class Pictures:
             if not content:
                 raise Refusal("bad_request", "expected one picture as a binary message, got none.")
             if len(content) > self.settings.request_mb * 1e6:
-                raise Refusal("too_large", f"expected at most {self.settings.request_mb:g} MB (request_mb), got more.")
+                raise Refusal(
+                    "too_large", f"expected at most {self.settings.request_mb:g} MB (request_mb), got more."
+                )
             async with asyncio.timeout(self.settings.request_s):
                 read = await self.batcher.read(content)
         except Refusal as refusal:
             return refusal.body
         except TimeoutError:
-            return Refusal("busy", "expected to answer in time (request_s), but there is too much to do.").body
+            return Refusal(
+                "busy", "expected to answer in time (request_s), but there is too much to do."
+            ).body
         width, height = read.size_wh_px
         ms = round(1000 * (time.perf_counter() - start), 2)
         return {"width": width, "height": height, "faces": self._rows(read, "live", frame), "ms": ms}

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -40,7 +41,11 @@ class Held(StreamingResponse):
     """A stream that gives something back when it is over, also when its client was gone before it began."""
 
     def __init__(
-        self, pieces: AsyncIterator[bytes], media: str, release: Callable[[], None], headers: Mapping[str, str] = {}
+        self,
+        pieces: AsyncIterator[bytes],
+        media: str,
+        release: Callable[[], None],
+        headers: Mapping[str, str] = {},
     ) -> None:
         super().__init__(pieces, media_type=media, headers=headers)
         self.release = release
@@ -69,8 +74,8 @@ class Results:
 
     def add_to(self, app: FastAPI, shapes: Shapes) -> None:
         """Add the routes."""
-        rows = {"application/x-ndjson": {"schema": shapes.job_row.model_json_schema()}}
-        others = {kind: {} for _, _, kind in FORMATS.values() if kind not in rows}
+        rows: dict[str, Any] = {"application/x-ndjson": {"schema": shapes.job_row.model_json_schema()}}
+        others: dict[str, Any] = {kind: {} for _, _, kind in FORMATS.values() if kind not in rows}
         app.add_api_route(
             "/v1/jobs/{job}/result", self.result, methods=["GET"], response_class=Response, summary="The table of a job",
             responses={
@@ -98,11 +103,14 @@ class Results:
             raise Refusal("bad_option", f"expected a format of {', '.join(FORMATS)}, got another.")
         if job.state != "done":
             raise Refusal(
-                "not_ready", f"expected a job that is done, got one that is {job.state}. Ask for its state first."
+                "not_ready",
+                f"expected a job that is done, got one that is {job.state}. Ask for its state first.",
             )
         kind, suffix, media = FORMATS[wanted]
         if kind == "events" and not job.options["smooth"]:
-            raise Refusal("bad_option", "expected a job with smooth=true, which finds events, got one without.")
+            raise Refusal(
+                "bad_option", "expected a job with smooth=true, which finds events, got one without."
+            )
         path = self.disk.scratch / f"{secrets.token_hex(16)}{suffix}"
         leave = self._gate.take()
 
@@ -116,7 +124,9 @@ class Results:
             release()
             raise
         size = {"Content-Length": str(path.stat().st_size)}
-        named = {"Content-Disposition": f'attachment; filename="mien{"-events" if kind == "events" else ""}{suffix}"'}
+        named = {
+            "Content-Disposition": f'attachment; filename="mien{"-events" if kind == "events" else ""}{suffix}"'
+        }
         return Held(_pieces(path), media, release, size | named)
 
     def _write(self, job: Job, kind: str, path: Path) -> None:

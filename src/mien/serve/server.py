@@ -30,7 +30,11 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             if len(self.connections) > settings.connections:
-                self._say(Refusal("busy", "expected fewer connections (connections), got one more. Try again later."))
+                self._say(
+                    Refusal(
+                        "busy", "expected fewer connections (connections), got one more. Try again later."
+                    )
+                )
                 return
             self._due = self.loop.call_later(settings.request_s, self._late)
 
@@ -57,7 +61,9 @@ def protocol_for(settings: Settings) -> type[H11Protocol]:
         def _late(self) -> None:
             self._due = None
             if self._reads_header() and not self.transport.is_closing():
-                self._say(Refusal("too_slow", "expected the header of a request in time (request_s), got none."))
+                self._say(
+                    Refusal("too_slow", "expected the header of a request in time (request_s), got none.")
+                )
 
         def _forget(self) -> None:
             if self._due is not None:

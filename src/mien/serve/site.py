@@ -44,9 +44,7 @@ class Site:
             ("/models/{name}", self.network),
             ("/ort/{name}", self.runtime),
         ):
-            app.add_api_route(
-                path, answer, methods=["GET"], include_in_schema=False, response_class=Response
-            )
+            app.add_api_route(path, answer, methods=["GET"], include_in_schema=False, response_class=Response)
         app.mount("/assets", StaticFiles(directory=PAGE))
 
     async def page(self) -> FileResponse:

@@ -182,9 +182,7 @@ def _failed(error: BaseException) -> dict[str, Any]:
     if isinstance(error, Refusal):
         return {"tell": "failed", "kind": error.kind, "message": error.message}
     if isinstance(error, MemoryError):
-        message = (
-            "expected a clip that fits into the service's memory (memory_mb), got one that does not. Make it smaller."
-        )
+        message = "expected a clip that fits into the service's memory (memory_mb), got one that does not. Make it smaller."
         return {"tell": "failed", "kind": "memory", "message": message, "log": {"type": "MemoryError"}}
     if isinstance(error, OptionError):
         return {"tell": "failed", "kind": "bad_option", "message": str(error)}
