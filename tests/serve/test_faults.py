@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import signal
 import socket
@@ -15,6 +14,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -45,9 +45,8 @@ def wait_for(client, job, *states, seconds=120):
 def children(pid):
     """Processes that a process has started."""
     found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children") as listed:
-            found += [int(child) for child in listed.read().split()]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
@@ -56,9 +55,8 @@ def gone(pid, seconds=20):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            with open(f"/proc/{pid}/stat") as told:
-                if told.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return True
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
         except FileNotFoundError:
             return True
         time.sleep(0.05)
@@ -356,14 +354,19 @@ def test_a_thousand_hostile_uploads(real, portrait, clip, picture):
         return answer.status_code, answer.content
 
     expected = good()
+    # ONNX Runtime keeps the memory that its largest picture took; what is asked for is that it stays at that.
+    flat = "file", "/v1/analyze", "flat.png", flat_png(FLAT_SIDE, FLAT_SIDE)
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(lambda thing: throw(service, thing), [flat] * 16)) <= {200, 503}
+    high = service.memory_mb()
     things = hostile(portrait, clip, random.Random(20261121))
     assert len(things) == HOSTILE
     with ThreadPoolExecutor(8) as threads:
         warm = list(threads.map(lambda thing: throw(service, thing), things[:250]))
-        memory, files = service.memory_mb(), service.files()
+        files = service.files()
         statuses = warm + list(threads.map(lambda thing: throw(service, thing), things[250:]))
     counts = {status: statuses.count(status) for status in sorted(set(statuses))}
-    print("\nstatus -> count:", counts, "memory MB:", round(memory), round(service.memory_mb()))
+    print("\nstatus -> count:", counts, "memory MB:", round(high), round(service.memory_mb()))
     assert service.process.poll() is None and 500 not in counts
     assert not [line for line in service.log if line["event"] == "request failed"]
     assert set(counts) <= {0, 200, 202, 400, 404, 405, 408, 413, 415, 422, 426, 503}, counts
@@ -377,7 +380,7 @@ def test_a_thousand_hostile_uploads(real, portrait, clip, picture):
         assert client.get("/readyz").status_code == 200
     assert good() == expected
     assert service.files() <= files + 10
-    assert service.memory_mb() < 1.3 * memory + 50
+    assert service.memory_mb() < 1.15 * high + 50
     home = service.home
     assert not list((home / "uploads").iterdir()) and not list((home / "scratch").iterdir())
     json.loads(service.text.splitlines()[-1])
