@@ -89,6 +89,7 @@ class Service:
 
     def load(self, script: Path, connections: int, seconds: float) -> dict[str, Any]:
         """Wrk with so many connections."""
+        time.sleep(1)  # what the last round left is given up
         done = subprocess.run(
             [*("wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--timeout", "60s"),
              *("-s", str(script), f"{self.base}/v1/analyze")],
@@ -148,26 +149,28 @@ def throughput(folder: Path, side_px: int, seconds: float, rounds: int) -> dict[
         ),
     }
     found: dict[str, list[dict[str, Any]]] = {}
-    with Service(folder) as service:
+    with Service(folder) as batching, Service(folder, "--batch", "1") as single:
+        served = [(batching, "served", connections) for connections in CONNECTIONS]
+        served.append((single, "served one by one", 8))
         for read, _ in reads.values():
             read()
-        service.load(script, 8, 2)
+        for service in (batching, single):
+            service.load(script, 8, 2)
         for _ in range(rounds):
             for name, (read, pictures) in reads.items():
                 found.setdefault(name, []).append(bare(read, pictures, seconds))
-            for connections in CONNECTIONS:
+            for service, name, connections in served:
                 before = service.batches()
                 measured = service.load(script, connections, seconds)
                 pictures, batches = (b - a for a, b in zip(before, service.batches(), strict=True))
-                name = f"served, {connections} connections"
+                name = f"{name}, {connections} connections"
                 found.setdefault(name, []).append(measured | {"batch": pictures / batches})
     figures: dict[str, Any] = {}
     for name, all_rounds in found.items():
+        pairs = list(zip(all_rounds, found["bare, one by one"], strict=True))
         figures[name] = middle(all_rounds) | {
-            "of_bare": statistics.median(
-                one["per_s"] / alone["per_s"]
-                for one, alone in zip(all_rounds, found["bare, one by one"], strict=True)
-            )
+            "of_bare": statistics.median(one["per_s"] / alone["per_s"] for one, alone in pairs),
+            "p99_of_bare": statistics.median(one["p99_ms"] / alone["p99_ms"] for one, alone in pairs),
         }
         if "batch" in all_rounds[0]:
             figures[name]["pictures_a_batch"] = statistics.median(one["batch"] for one in all_rounds)
@@ -210,11 +213,31 @@ def main() -> None:
         flood = overload(folder, options.size[0], seconds)
     for load in loads:
         print(f"\n{load['side_px']} px, {load['jpeg_bytes']} bytes, median of {load['rounds']} rounds\n")
-        names = ("per_s", "of_bare", "p50_ms", "p99_ms", "pictures_a_batch", "not_200", "socket_errors")
+        names = (
+            "per_s",
+            "of_bare",
+            "p50_ms",
+            "p99_ms",
+            "p99_of_bare",
+            "pictures_a_batch",
+            "not_200",
+            "socket_errors",
+        )
         rows = ([name, *(one.get(column) for column in names)] for name, one in load["figures"].items())
         print(
             table(
-                ("", "pictures/s", "of bare", "p50 ms", "p99 ms", "a batch", "not 200", "socket errors"), rows
+                (
+                    "",
+                    "pictures/s",
+                    "of bare",
+                    "p50 ms",
+                    "p99 ms",
+                    "p99 of bare",
+                    "a batch",
+                    "not 200",
+                    "socket errors",
+                ),
+                rows,
             )
         )
     print("overload:", json.dumps(flood, indent=1))

@@ -164,6 +164,30 @@ def test_connections(real):
     assert httpx.get(f"{service.base}/healthz").status_code == 200
 
 
+def test_what_a_client_does_not_wait_for_is_not_read(real, portrait, tools):
+    content = tools.png(np.tile(portrait, (6, 6, 1)))
+    service = real("--batch", "1")
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+        + content
+        + b"\r\n--b--\r\n"
+    )
+    head = (
+        b"POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    )
+    for _ in range(12):
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    end = time.monotonic() + 60
+    while 'mien_open{what="requests"} 0.0' not in httpx.get(f"{service.base}/metrics").text:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    statuses = [line["status"] for line in service.log if line.get("route") == "/v1/analyze"]
+    assert statuses == [499] * 12
+    read = httpx.get(f"{service.base}/metrics").text.split("\nmien_pictures_total ")[1].split()[0]
+    assert float(read) < 6
+
+
 def test_memory_does_not_grow_with_the_number_of_requests(real, picture):
     service = real()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -22,6 +22,8 @@ from mien.serve.settings import Settings
 from mien.serve.uploads import Form, expect_length, read_form, timely
 from mien.types.media import FrameResult
 from mien.weights.store import Weights
+
+T = TypeVar("T")
 
 FORM = {
     "required": True,
@@ -81,9 +83,10 @@ class Pictures:
             form = await read_form(request.headers.get("content-type", ""), body, self.settings.files, _Bytes)
             _check(form)
             left_s = start + self.settings.request_s - time.monotonic()
+            work = asyncio.gather(*(self._result(name, sink) for name, sink in form.files))
             try:
                 async with asyncio.timeout(max(left_s, 0.0)):
-                    results = await asyncio.gather(*(self._result(name, sink) for name, sink in form.files))
+                    results = await _while_there(request, work)
             except TimeoutError:
                 raise Refusal(
                     "busy",
@@ -167,6 +170,24 @@ class _Bytes(bytearray):
     def write(self, content: bytes) -> None:
         """Take the next bytes."""
         self += content
+
+
+async def _while_there(request: Request, work: asyncio.Future[T]) -> T:
+    """What some work gives, unless its client goes before: nobody waits for it then, and it is given up."""
+
+    async def until_gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    gone = asyncio.ensure_future(until_gone())
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        gone.cancel()
+        work.cancel()
 
 
 def _check(form: Form) -> None:
