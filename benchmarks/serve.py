@@ -32,6 +32,7 @@ from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import decode_picture
 
 CONNECTIONS = (1, 8, 32)
+ROUNDS = 10
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "multipart/form-data; boundary=b"
@@ -201,16 +202,16 @@ def overload(folder: Path, side_px: int, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, save."""
     parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=6, help="of each round (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=2, help="of each round (default: %(default)g)")
     parser.add_argument(
         "--size", type=int, nargs="+", default=[256, 512], help="sides of the picture, pixels"
     )
     options = parser.parse_args()
-    seconds, rounds = (2, 1) if options.quick else (options.seconds, 3)
+    seconds, rounds = (2, 1) if options.quick else (options.seconds, ROUNDS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loads = [throughput(folder, side, seconds, rounds) for side in options.size]
-        flood = overload(folder, options.size[0], seconds)
+        flood = overload(folder, options.size[0], 3 * seconds)
     for load in loads:
         print(f"\n{load['side_px']} px, {load['jpeg_bytes']} bytes, median of {load['rounds']} rounds\n")
         names = (

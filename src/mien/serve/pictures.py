@@ -180,8 +180,9 @@ async def _while_there(request: Request, work: asyncio.Future[T]) -> T:
             pass
 
     gone = asyncio.ensure_future(until_gone())
+    both: set[asyncio.Future[Any]] = {work, gone}
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             raise ClientDisconnect
         return work.result()
