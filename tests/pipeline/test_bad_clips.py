@@ -195,3 +195,15 @@ def test_a_face_of_two_frames_and_a_failure_become_rows(
     assert [result.faces.track_id.tolist() for result in results if len(result.faces)] == [[0], [0]]
     assert isinstance(failure, Failure)
     assert "got none for 8 of 8" in failure.error
+
+
+def test_a_play_list_is_no_clip(tmp_path: Path, make_clip) -> None:
+    part = make_clip(tmp_path / "part.ts", shades(25))
+    lists = tmp_path / "list.m3u8", tmp_path / "list.txt"
+    lists[0].write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{part}\n#EXT-X-ENDLIST\n")
+    lists[1].write_text(f"ffconcat version 1.0\nfile {part.name}\n")
+    for path in lists:
+        with av.open(str(path)) as container:  # FFmpeg alone reads the file that is named
+            assert container.streams.video
+        assert given(path) == ([], given(path)[1])
+        assert "expected a clip" in given(path)[1]

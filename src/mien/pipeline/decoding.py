@@ -14,6 +14,13 @@ from av.stream import Disposition
 
 from mien.errors import InputError
 
+CONTAINERS = (
+    "mov,matroska,avi,mpegts,mpeg,ogg,flv,asf,gif,apng,mxf,nut,dv,ivf,"
+    "h264,hevc,av1,obu,m4v,mpegvideo,mjpeg,yuv4mpegpipe"
+)
+"""FFmpeg's names of what a file is read as. Play lists and scripts are not among them: they name other files and addresses,
+which a file of somebody else's must not make mien open."""
+
 
 class Reading:
     """Decodes one video stream to its end, and notes what was wrong on the way.
@@ -188,7 +195,7 @@ def open_clip(path: Path) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise InputError("expected a clip, got a file of zero bytes. Copy or export it again.")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"format_whitelist": CONTAINERS})
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
             f"expected a clip (mp4, mov, webm, avi, gif, ...), got a file that cannot be opened as one ({cause(error)}). "

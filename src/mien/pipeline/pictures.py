@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -41,18 +45,52 @@ def read_picture(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is empty, no picture, damaged, or has more than `MAX_PIXELS` pixels.
     """
-    if path.stat().st_size == 0:
+    with path.open("rb") as stored:
+        return _decoded(stored)
+
+
+def decode_picture(content: bytes, formats: tuple[str, ...] | None = None) -> np.ndarray:
+    """As `read_picture`, of bytes in memory.
+
+    Args:
+        content: the whole file.
+        formats: of Pillow, that may be read; by default all.
+    """
+    return _decoded(io.BytesIO(content), formats)
+
+
+def picture_size(content: bytes, formats: tuple[str, ...] | None = None) -> tuple[int, int]:
+    """Width and height as a picture's header says, before it is turned upright; nothing is decoded.
+
+    Raises:
+        InputError: as `read_picture`.
+    """
+    with _opened(io.BytesIO(content), formats) as picture:
+        return picture.size
+
+
+def _decoded(stored: IO[bytes], formats: tuple[str, ...] | None = None) -> np.ndarray:
+    with _opened(stored, formats) as picture:
+        picture.load()
+        return to_rgb(ImageOps.exif_transpose(picture))
+
+
+@contextlib.contextmanager
+def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Image.Image]:
+    """A picture whose header was read; what goes wrong with it becomes an `InputError`."""
+    head = stored.read(64)
+    if not head:
         raise InputError("expected a picture, got a file of zero bytes. Copy or export it again.")
+    stored.seek(0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
-            with Image.open(path) as picture:
+            with Image.open(stored, formats=formats) as picture:
                 _refuse_huge(picture.size)
-                picture.load()
-                return to_rgb(ImageOps.exif_transpose(picture))
+                yield picture
     except UnidentifiedImageError:
         raise InputError(
-            f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {describe(path)}. "
+            f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {describe(head)}. "
             "Convert it to JPEG or PNG."
         ) from None
     except Image.DecompressionBombError:
@@ -112,10 +150,8 @@ def check_array(image: object) -> np.ndarray:
     return np.repeat(image[..., None], 3, 2) if grey else image
 
 
-def describe(path: Path) -> str:
+def describe(head: bytes) -> str:
     """What a file looks like from its first bytes, for an error message."""
-    with path.open("rb") as stored:
-        head = stored.read(64)
     known = (
         (b"%PDF", "a PDF"),
         (b"PK\x03\x04", "a zip archive"),

@@ -1,0 +1,1 @@
+"""The service: REST, a WebSocket and a page over the analyzer. Extra `serve`."""
