@@ -117,7 +117,7 @@ def test_on_ray_with_a_worker_killed(undisturbed: str, pictures: Path, tmp_path:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "src"))
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=10**8, log_to_driver=False)
     killed = []
 
     class Dying(OnRay):

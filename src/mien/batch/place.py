@@ -50,7 +50,9 @@ class Place:
     def __init__(self, url: str) -> None:
         self.url = url
         self.system, self.folder = file_system(url)
-        self.local = "file" in self.system.protocol
+        from fsspec.implementations.local import LocalFileSystem  # there, or `file_system` said so
+
+        self.local = isinstance(self.system, LocalFileSystem)
 
     def path(self, name: str) -> str:
         """Path of a file for `system`."""
