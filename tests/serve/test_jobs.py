@@ -55,11 +55,12 @@ def test_the_result_in_every_format(client, done, tmp_path, tools):
         client.get(done["links"]["result"], params={"format": "parquet"}).content
     )
     assert pandas.read_parquet(tmp_path / "a.parquet")["track_id"].tolist() == [0] * 12
-    for wanted in ("html", "xml"):
+    for wanted in ("pdf", "xml"):
         answer = client.get(done["links"]["result"], params={"format": wanted})
         assert tools.kind_of(answer) == (422, "bad_option")
-    answer = client.get(done["links"]["result"], params={"format": "events.csv"})
-    assert tools.kind_of(answer) == (422, "bad_option") and "smooth" in answer.text
+    for wanted in ("events.csv", "html"):
+        answer = client.get(done["links"]["result"], params={"format": wanted})
+        assert tools.kind_of(answer) == (422, "bad_option") and "smooth" in answer.text
     assert tools.emptied(client.service.jobs.disk.scratch)
 
 
@@ -70,6 +71,10 @@ def test_options_of_a_job(client, clip, tools):
     assert row["frame"] == 3 and row["p_happy_smoothed"] > 0.5 and row["baseline"].startswith("0 to 1 s")
     events = client.get(job["links"]["result"], params={"format": "events.csv"}).text
     assert events.splitlines()[0] == ",".join(EVENT_COLUMNS)
+    page = client.get(job["links"]["result"], params={"format": "html"})
+    assert page.headers["content-type"].startswith("text/html") and page.text.startswith("<!DOCTYPE html>")
+    assert "face.mp4" in page.text and str(client.service.jobs.disk.scratch) not in page.text
+    assert tools.emptied(client.service.jobs.disk.scratch)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -84,11 +85,20 @@ class ReportWriter:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._write()
 
-    def add(self, course: Course) -> None:
-        """Take a clip in. Use it as the `course` of `Analyzer.stream`."""
+    def add(self, course: Course, name: str | None = None) -> None:
+        """Take a clip in. Use it as the `course` of `Analyzer.stream`.
+
+        Args:
+            course: of the clip; faces are cut out of the file at its path.
+            name: shown in the place of that path.
+        """
+        thumbnails = cut_thumbnails(course, shown(course))
+        course = course if name is None else replace(course, path=name)
         faces, events = len(course.tracks), sum(1 for _ in course.events())
         counted = f"{_many(faces, 'face')}, {_many(events, 'event')}"
-        self._section(course.path, counted + (", broke off" if course.trouble else ""), _clip(course))
+        self._section(
+            course.path, counted + (", broke off" if course.trouble else ""), _clip(course, thumbnails)
+        )
 
     def add_failure(self, failure: Failure) -> None:
         """Take a file in that could not be read at all."""
@@ -155,10 +165,9 @@ def _picture(png: bytes, said: str) -> str:
     return f'<div class="scroll"><img class="page" src="data:image/png;base64,{source}" alt="{said}"></div>\n'
 
 
-def _clip(course: Course) -> str:
+def _clip(course: Course, thumbnails: Thumbnails) -> str:
     """All that is said of one clip."""
     tracks = shown(course)
-    thumbnails = cut_thumbnails(course, tracks)
     parts = [_trouble(f"The clip broke off: {course.trouble}") if course.trouble else ""]
     parts.append(_picture(draw_summary(course, thumbnails), f"All faces of {_text(Path(course.path).name)}"))
     for track in tracks:

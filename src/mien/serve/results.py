@@ -31,6 +31,7 @@ FORMATS = {
     "jsonl": ("rows", ".jsonl", "application/x-ndjson"),
     "parquet": ("rows", ".parquet", "application/vnd.apache.parquet"),
     "events.csv": ("events", ".csv", "text/csv; charset=utf-8"),
+    "html": ("report", ".html", "text/html; charset=utf-8"),
 }
 """Format -> which rows, the file's ending, its type."""
 LOOK_S, ALIVE_S = 0.2, 15.0
@@ -107,7 +108,7 @@ class Results:
                 f"expected a job that is done, got one that is {job.state}. Ask for its state first.",
             )
         kind, suffix, media = FORMATS[wanted]
-        if kind == "events" and not job.options["smooth"]:
+        if kind != "rows" and not job.options["smooth"]:
             raise Refusal(
                 "bad_option", "expected a job with smooth=true, which finds events, got one without."
             )
@@ -133,6 +134,9 @@ class Results:
         """A table into a file."""
         if not self.disk.has_room():
             raise full(self.disk.limit_mb)
+        if kind == "report":
+            self._write_report(job, path)
+            return
         columns = EVENT_COLUMNS if kind == "events" else job.columns
         assert columns is not None
         try:
@@ -143,6 +147,17 @@ class Results:
             raise Refusal(
                 "bad_option", "expected a format that this service can write, got parquet. Take csv or jsonl."
             ) from None
+
+    def _write_report(self, job: Job, path: Path) -> None:
+        """The page of a clip into a file."""
+        pages = [row["html"] for _, rows in self.store.pieces(job.id, "report") for row in rows]
+        if not any(pages):
+            raise Refusal(
+                "bad_option",
+                "expected a format that this service can write, got html: there was no frame to draw, or the "
+                "service lacks the extra plot.",
+            )
+        path.write_text("".join(pages), encoding="utf-8")
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: `progress` (the job), `rows` (the next ones), and at last `end` (the job).

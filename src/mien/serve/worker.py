@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mien.errors import InputError, OptionError
+from mien.errors import InputError, MissingExtraError, OptionError
 from mien.serve.options import stretch
 from mien.serve.refusals import Refusal
 
@@ -77,7 +77,8 @@ class Reader:
         def course_found(course: Any) -> None:
             rows = [{**row, "path": job["name"]} for row in event_rows(course)]
             assert not rows or set(rows[0]) == set(EVENT_COLUMNS)
-            teller.tell_events(rows)
+            teller.tell("events", rows)
+            teller.tell("report", [{"html": self._report(course, job["name"], analyzer, options)}])
 
         def frame_seen(result: Any, image: Any) -> None:
             self._check_length(result.time_s or 0.0)
@@ -92,6 +93,21 @@ class Reader:
         for result in results:
             teller.add(result)
         teller.end()
+
+    def _report(self, course: Any, name: str, analyzer: Any, options: dict[str, Any]) -> str:
+        """The page of one clip; empty where matplotlib is not installed."""
+        from mien.pipeline.clip_report import ReportWriter
+
+        weights, path = analyzer.runner.weights, Path(self._told["scratch"]) / f"{os.urandom(16).hex()}.html"
+        chosen = {key: options[key] for key in ("every_s", "start_s", "end_s", "mesh", "baseline")}
+        try:
+            with ReportWriter(path, model=weights.name, sha256=weights.sha256, options=chosen) as report:
+                report.add(course, name)
+            return path.read_text()
+        except MissingExtraError:
+            return ""
+        finally:
+            path.unlink(missing_ok=True)
 
     def _check_frame(self, path: Path) -> None:
         from mien.pipeline.decoding import open_clip, video_stream
@@ -152,8 +168,9 @@ class _Teller:
         if len(self._rows) >= ROWS or time.monotonic() - self._told_at > ROWS_S:
             self._tell_rows()
 
-    def tell_events(self, rows: list[dict[str, Any]]) -> None:
-        self._tell({"tell": "events", "rows": rows, **self._counts()})
+    def tell(self, kind: str, rows: list[dict[str, Any]]) -> None:
+        """Tell rows of another kind than those of the table."""
+        self._tell({"tell": kind, "rows": rows, **self._counts()})
 
     def end(self) -> None:
         """Tell what is left."""
