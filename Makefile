@@ -10,7 +10,7 @@ demo: $(VENV)/core.stamp
 	@echo "Drawn pictures: demo_out/"
 
 test: $(VENV)/dev.stamp
-	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n 2
+	GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
