@@ -111,11 +111,6 @@ class Batcher:
         """Whether pictures are read."""
         return self._task is not None and not self._task.done()
 
-    @property
-    def waiting(self) -> int:
-        """Decoded pictures that wait."""
-        return len(self._waiting)
-
     async def read(self, content: bytes) -> Read:
         """The faces of one picture file, with those of whoever asks at the same time.
 
