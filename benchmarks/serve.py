@@ -5,7 +5,8 @@
 One picture (the shipped astronaut, scaled) over and over, JPEG. The bare analyzer decodes it from memory and reads it: one by
 one, and eight at once. The service runs as a process of its own and gets the same bytes from `wrk` with 1, 8 and 32 connections
 that stay open, on the same machine; wrk itself takes a share of it. Bare and served rounds take turns, so that a machine that
-is busy with other things disturbs both; look at the ratios. Overload: a service with places for four requests gets eight
+is busy with other things disturbs both; look at the ratios, and at the processor time a picture, which says what the service
+itself adds. Overload: a service with places for four requests gets eight
 connections; its memory is that of its process, from /proc. Needs wrk and Linux.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -32,7 +34,11 @@ from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import decode_picture
 
 CONNECTIONS = (1, 8, 32)
-ROUNDS = 10
+ROUNDS = 8
+COLUMNS = {
+    "per_s": "pictures/s", "of_bare": "of bare", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "p99_of_bare": "of bare",
+    "cpu_ms": "processor ms a picture", "cpu_of_bare": "of bare", "pictures_a_batch": "a batch", "not_200": "not 200",
+}  # fmt: skip
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "multipart/form-data; boundary=b"
@@ -80,6 +86,11 @@ class Service:
         """Memory of the process that is in use."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
 
+    def cpu_s(self) -> float:
+        """Processor time of the process so far."""
+        told = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
     def batches(self) -> tuple[float, float]:
         """Pictures and batches so far."""
         with urllib.request.urlopen(f"{self.base}/metrics") as answer:
@@ -109,13 +120,14 @@ class Service:
 
 def bare(read: Callable[[], Any], pictures: int, seconds: float) -> dict[str, float]:
     """How fast the analyzer is without a service."""
-    times, start = [], time.perf_counter()
+    times, start, cpu_s = [], time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()
         read()
         times.append(1000 * (time.perf_counter() - begin))
     times.sort()
     return {
+        "cpu_ms": 1000 * (time.process_time() - cpu_s) / (pictures * len(times)),
         "per_s": pictures * len(times) / (time.perf_counter() - start),
         "p50_ms": statistics.median(times), "p99_ms": times[min(len(times) - 1, int(0.99 * len(times)))],
     }  # fmt: skip
@@ -135,7 +147,10 @@ def form(side_px: int, folder: Path) -> tuple[bytes, Path]:
 
 def middle(rounds: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians over rounds."""
-    return {name: statistics.median(one[name] for one in rounds) for name in ("per_s", "p50_ms", "p99_ms")}
+    return {
+        name: statistics.median(one[name] for one in rounds)
+        for name in ("per_s", "p50_ms", "p99_ms", "cpu_ms")
+    }
 
 
 def throughput(folder: Path, side_px: int, seconds: float, rounds: int) -> dict[str, Any]:
@@ -161,16 +176,20 @@ def throughput(folder: Path, side_px: int, seconds: float, rounds: int) -> dict[
             for name, (read, pictures) in reads.items():
                 found.setdefault(name, []).append(bare(read, pictures, seconds))
             for service, name, connections in served:
-                before = service.batches()
+                before, cpu_s = service.batches(), service.cpu_s()
                 measured = service.load(script, connections, seconds)
                 pictures, batches = (b - a for a, b in zip(before, service.batches(), strict=True))
                 name = f"{name}, {connections} connections"
-                found.setdefault(name, []).append(measured | {"batch": pictures / batches})
+                found.setdefault(name, []).append(
+                    measured
+                    | {"batch": pictures / batches, "cpu_ms": 1000 * (service.cpu_s() - cpu_s) / pictures}
+                )
     figures: dict[str, Any] = {}
     for name, all_rounds in found.items():
         pairs = list(zip(all_rounds, found["bare, one by one"], strict=True))
         figures[name] = middle(all_rounds) | {
             "of_bare": statistics.median(one["per_s"] / alone["per_s"] for one, alone in pairs),
+            "cpu_of_bare": statistics.median(one["cpu_ms"] / alone["cpu_ms"] for one, alone in pairs),
             "p99_of_bare": statistics.median(one["p99_ms"] / alone["p99_ms"] for one, alone in pairs),
         }
         if "batch" in all_rounds[0]:
@@ -202,7 +221,7 @@ def overload(folder: Path, side_px: int, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, save."""
     parser = arguments(__doc__)
-    parser.add_argument("--seconds", type=float, default=2, help="of each round (default: %(default)g)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each round (default: %(default)g)")
     parser.add_argument(
         "--size", type=int, nargs="+", default=[256, 512], help="sides of the picture, pixels"
     )
@@ -211,36 +230,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         loads = [throughput(folder, side, seconds, rounds) for side in options.size]
-        flood = overload(folder, options.size[0], 3 * seconds)
+        flood = overload(folder, options.size[0], 2 * seconds)
     for load in loads:
         print(f"\n{load['side_px']} px, {load['jpeg_bytes']} bytes, median of {load['rounds']} rounds\n")
-        names = (
-            "per_s",
-            "of_bare",
-            "p50_ms",
-            "p99_ms",
-            "p99_of_bare",
-            "pictures_a_batch",
-            "not_200",
-            "socket_errors",
-        )
-        rows = ([name, *(one.get(column) for column in names)] for name, one in load["figures"].items())
-        print(
-            table(
-                (
-                    "",
-                    "pictures/s",
-                    "of bare",
-                    "p50 ms",
-                    "p99 ms",
-                    "p99 of bare",
-                    "a batch",
-                    "not 200",
-                    "socket errors",
-                ),
-                rows,
-            )
-        )
+        rows = ([name, *(one.get(column) for column in COLUMNS)] for name, one in load["figures"].items())
+        print(table(("", *COLUMNS.values()), rows))
     print("overload:", json.dumps(flood, indent=1))
     figures = {"throughput": loads, "overload": flood, "quick": options.quick}
     print(save(options.results, "serve", figures))

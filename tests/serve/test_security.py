@@ -112,7 +112,7 @@ def test_another_host_name_is_refused_on_this_machine(client, tools):
 
 
 def test_pages_of_others_are_refused(client, tools, picture):
-    for origin in ("https://evil.example", "null", "http://localhost:9999"):
+    for origin in ("https://evil.example", "null", "http://localhost:9999", "http://["):
         answer = client.post("/v1/analyze", files=[tools.part(picture)], headers={"Origin": origin})
         assert tools.kind_of(answer) == (403, "bad_origin")
         with (

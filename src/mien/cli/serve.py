@@ -11,8 +11,7 @@ from typing import Any
 
 from mien.cli import exits
 from mien.errors import MissingExtraError, OptionError
-
-TOKEN = "MIEN_TOKEN"
+from mien.serve.settings import LIMITS, TOKEN, Settings
 
 EPILOG = f"""It listens on this machine alone. To let others in, give it a token, which they send as `Authorization: Bearer TOKEN`:
   export {TOKEN}=$(python -c "import secrets; print(secrets.token_urlsafe(32))")
@@ -27,8 +26,6 @@ exit codes:
 
 def add_verb(verbs: Any) -> None:
     """Add the verb to the command's parser."""
-    from mien.serve.settings import LIMITS, Settings
-
     verb = verbs.add_parser(
         "serve",
         help="answer over HTTP: a REST service and a page",
@@ -87,8 +84,6 @@ def hours(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
-    from mien.serve.settings import Settings
-
     told = {
         item.name: getattr(options, item.name) for item in fields(Settings) if hasattr(options, item.name)
     }

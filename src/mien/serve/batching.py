@@ -69,7 +69,7 @@ class Batcher:
     Args:
         analyzer: what reads them. Its answers do not depend on what else is in a batch.
         most: pictures of one batch.
-        wait_s: how long a picture waits for others.
+        wait_s: how long a picture waits for others that are being decoded.
         pixels: of one picture; decoded pictures of all requests hold twice as many at most.
         seen: called after each batch with its pictures, faces and seconds.
     """
@@ -87,6 +87,7 @@ class Batcher:
         self._formats = tuple(name for name in FORMATS if name in Image.OPEN)
         self._room = PixelRoom(2 * pixels)
         self._waiting: deque[_Waiting] = deque()
+        self._coming = 0
         self._came = asyncio.Event()
         self._decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "mien-decode")
         self._reader = ThreadPoolExecutor(1, "mien-read")
@@ -110,11 +111,6 @@ class Batcher:
         """Whether pictures are read."""
         return self._task is not None and not self._task.done()
 
-    @property
-    def waiting(self) -> int:
-        """Decoded pictures that wait."""
-        return len(self._waiting)
-
     async def read(self, content: bytes) -> Read:
         """The faces of one picture file, with those of whoever asks at the same time.
 
@@ -122,9 +118,17 @@ class Batcher:
             Refusal: no picture, damaged, or with too many pixels.
         """
         loop = asyncio.get_running_loop()
-        width, height = await loop.run_in_executor(self._decoders, self._size, content)
+        self._coming += 1
+        try:
+            width, height = await loop.run_in_executor(self._decoders, self._size, content)
+        finally:
+            self._coming -= 1
         async with self._room.of(width * height):
-            image = await loop.run_in_executor(self._decoders, self._image, content)
+            self._coming += 1
+            try:
+                image = await loop.run_in_executor(self._decoders, self._image, content)
+            finally:
+                self._coming -= 1
             waiting = _Waiting(image, loop.create_future())
             self._waiting.append(waiting)
             self._came.set()
@@ -152,7 +156,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             await self._came.wait()
-            if len(self._waiting) < self.most and self.wait_s:
+            if self._coming and len(self._waiting) < self.most:
                 await asyncio.sleep(self.wait_s)
             batch = self._next()
             if not self._waiting:

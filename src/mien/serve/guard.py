@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -95,15 +95,15 @@ class Guard:
         Raises:
             Refusal: one of these is not as it should be.
         """
-        host = _host_of(headers.get("host", ""))
-        if self.settings.loopback and host not in LOCAL_HOSTS:
+        told = headers.get("host", "")
+        if self.settings.loopback and (_split(f"//{told}").hostname or "").lower() not in LOCAL_HOSTS:
             raise Refusal(
                 "bad_host",
                 "expected localhost or 127.0.0.1 as the service's name, got another one. A page of somebody else's may be "
                 "pointing its name here.",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+        if origin is not None and _split(origin).netloc != told:
             raise Refusal("bad_origin", "expected a request of the service's own page, got one of another.")
         path = scope["path"]
         is_open = path in OPEN or path.startswith(OPEN_FOLDERS)
@@ -186,9 +186,12 @@ class _Exchange:
         if self._began:
             raise ConnectionError("broken off")
         headers = {"content-type": "application/json", **refusal.headers}
-        if not await self._drained():
-            headers["connection"] = "close"
-        await self._answer("http.response", refusal, headers)
+        try:
+            if not await self._drained():
+                headers["connection"] = "close"
+            await self._answer("http.response", refusal, headers)
+        except (ConnectionError, TimeoutError):  # nobody is there to hear it
+            self.status = 499
 
     async def _refuse_socket(self, refusal: Refusal) -> None:
         if self._began:
@@ -219,9 +222,9 @@ class _Exchange:
         return True
 
 
-def _host_of(told: str) -> str:
-    """The name in a Host header, without the port."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of one that is no address."""
     try:
-        return (urlsplit(f"//{told}").hostname or "").lower()
+        return urlsplit(address)
     except ValueError:
-        return ""
+        return SplitResult("", "", "", "", "")

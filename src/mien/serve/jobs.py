@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 from mien.serve.disk import Disk, full
 from mien.serve.logs import say
 from mien.serve.refusals import Refusal
-from mien.serve.settings import Settings
+from mien.serve.settings import TOKEN, Settings
 from mien.serve.store import FINISHED, Job, Store
 
 CLEAN_S = 60.0
@@ -178,6 +179,7 @@ class Jobs:
         process = subprocess.Popen(
             [sys.executable, "-m", "mien.serve.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
+            env={name: value for name, value in os.environ.items() if name != TOKEN},
         )  # fmt: skip
         told = {
             name: getattr(self.settings, name)

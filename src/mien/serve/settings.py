@@ -13,7 +13,9 @@ from types import MappingProxyType
 from mien.errors import OptionError
 from mien.weights.fetch import home
 
-TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
+TOKEN = "MIEN_TOKEN"
+"""Variable of the environment that holds the token."""
+LETTERS = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 """A token also has to fit into a WebSocket's subprotocol, so its letters are few."""
 
 LIMITS: Mapping[str, str] = MappingProxyType(
@@ -91,7 +93,7 @@ class Settings:
                 "expected port from 0 to 65535, threads of at least 0 and batch_wait_ms from 0 to 1000, got "
                 f"{self.port}, {self.threads} and {self.batch_wait_ms}"
             )
-        if self.token and not TOKEN.fullmatch(self.token):
+        if self.token and not LETTERS.fullmatch(self.token):
             raise OptionError(
                 "expected a token of 16 to 200 letters, digits and . _ ~ -, got another one. Make one with: "
                 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -99,7 +101,7 @@ class Settings:
         if not self.loopback and not self.token:
             raise OptionError(
                 f"expected a token where others can reach the service, got host {self.host!r} and none. Put one into "
-                "the environment as MIEN_TOKEN or name a file with --token-file; make it with: "
+                f"the environment as {TOKEN} or name a file with --token-file; make it with: "
                 'python -c "import secrets; print(secrets.token_urlsafe(32))". Or stay with --host 127.0.0.1.'
             )
 

@@ -90,10 +90,10 @@ def expect_length(headers: Any, most_bytes: int, what: str) -> int | None:
         return None
     if not (told.isascii() and told.isdigit()):
         raise Refusal("bad_request", "expected a number as Content-Length, got something else.")
-    if int(told) > most_bytes:
+    if len(told) > 18 or int(told) > most_bytes:
         raise Refusal(
             "too_large",
-            f"expected at most {most_bytes} bytes ({what}), got {int(told)}. Make it smaller, or send less at once.",
+            f"expected at most {most_bytes} bytes ({what}), got {told[:18]}. Make it smaller, or send less at once.",
         )
     return int(told)
 
