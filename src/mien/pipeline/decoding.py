@@ -16,9 +16,10 @@ from mien.errors import InputError
 
 CONTAINERS = (
     "mov,matroska,avi,mpegts,mpeg,ogg,flv,asf,gif,apng,mxf,nut,dv,ivf,"
-    "h264,hevc,av1,obu,m4v,mpegvideo,mjpeg,yuv4mpegpipe"
+    "h264,hevc,av1,obu,m4v,mpegvideo,mjpeg,yuv4mpegpipe,wav,mp3,flac,aac"
 )
-"""FFmpeg's names of what a file is read as. Play lists and scripts are not among them: they name other files and addresses,
+"""FFmpeg's names of what a file is read as; of sound alone too, so that it can be said. Play lists and scripts are not
+among them: they name other files and addresses,
 which a file of somebody else's must not make mien open."""
 
 
