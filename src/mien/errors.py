@@ -30,6 +30,10 @@ class InputError(MienError, ValueError):
     """A picture or clip cannot be read: corrupt, empty, of a wrong kind or too large."""
 
 
+class TooManyPixelsError(InputError):
+    """A picture has more pixels than are read."""
+
+
 class InputNotFoundError(InputError, FileNotFoundError):
     """A path, folder or pattern that was asked for matches nothing."""
 

@@ -318,7 +318,7 @@ def test_pictures_like_zip_bombs_are_refused_before_they_are_decoded(client, too
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", flat) + chunk(b"IEND", b"")
         start_s = time.perf_counter()
         status, kind = tools.kind_of(client.post("/v1/analyze", files=[tools.part(bomb)]))
-        assert (status, kind) in ((413, "too_many_pixels"), (415, "not_a_picture"))
+        assert (status, kind) == (413, "too_many_pixels"), (width, height)
         assert time.perf_counter() - start_s < 2
 
 

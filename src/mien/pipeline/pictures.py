@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mien.errors import InputError, ShapeError
+from mien.errors import InputError, ShapeError, TooManyPixelsError
 
 PICTURE_SUFFIXES = frozenset(
     [
@@ -94,7 +94,7 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
             "Convert it to JPEG or PNG."
         ) from None
     except Image.DecompressionBombError:
-        raise InputError(
+        raise TooManyPixelsError(
             f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got a picture with more. Make it smaller first."
         ) from None
     except InputError:
@@ -107,7 +107,7 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
 
 def _refuse_huge(size_wh: tuple[int, int]) -> None:
     if size_wh[0] * size_wh[1] > MAX_PIXELS:
-        raise InputError(
+        raise TooManyPixelsError(
             f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size_wh[0]} x {size_wh[1]}. "
             "Make it smaller first."
         )

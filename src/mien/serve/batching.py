@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mien.errors import InputError
+from mien.errors import InputError, TooManyPixelsError
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import decode_picture, picture_size
 from mien.serve.refusals import Refusal
@@ -70,7 +70,7 @@ class Batcher:
         analyzer: what reads them. Its answers do not depend on what else is in a batch.
         most: pictures of one batch.
         wait_s: how long a picture waits for others that are being decoded.
-        pixels: of one picture; decoded pictures of all requests hold twice as many at most.
+        pixels: of one picture; the decoded pictures of all requests hold no more together.
         seen: called after each batch with its pictures, faces and seconds.
     """
 
@@ -85,7 +85,7 @@ class Batcher:
         self.analyzer, self.most, self.wait_s, self.pixels, self.seen = analyzer, most, wait_s, pixels, seen
         Image.init()
         self._formats = tuple(name for name in FORMATS if name in Image.OPEN)
-        self._room = PixelRoom(2 * pixels)
+        self._room = PixelRoom(pixels)
         self._waiting: deque[_Waiting] = deque()
         self._coming = 0
         self._came = asyncio.Event()
@@ -137,14 +137,19 @@ class Batcher:
     def _size(self, content: bytes) -> tuple[int, int]:
         try:
             width, height = picture_size(content, self._formats)
+        except TooManyPixelsError:
+            raise self._too_many("a picture with far more") from None
         except InputError as error:
             raise Refusal("not_a_picture", str(error)) from None
         if width * height > self.pixels:
-            raise Refusal(
-                "too_many_pixels",
-                f"expected at most {self.pixels} pixels (megapixels), got {width} x {height}. Make the picture smaller.",
-            )
+            raise self._too_many(f"{width} x {height}")
         return width, height
+
+    def _too_many(self, got: str) -> Refusal:
+        return Refusal(
+            "too_many_pixels",
+            f"expected at most {self.pixels} pixels (megapixels), got {got}. Make the picture smaller.",
+        )
 
     def _image(self, content: bytes) -> np.ndarray:
         try:
