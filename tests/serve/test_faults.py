@@ -106,10 +106,10 @@ def test_a_stop_finishes_requests_ends_streams_and_keeps_jobs(real, long_clip, p
             )
 
         threads = [threading.Thread(target=stream), threading.Thread(target=ask)]
-        for thread in threads:
+        for thread, what in zip(threads, ("streams and downloads", "requests"), strict=True):
             thread.start()
-        while 'mien_open{what="requests"} 1.0' not in client.get("/metrics").text:
-            time.sleep(0.005)
+            while f'mien_open{{what="{what}"}} 1.0' not in client.get("/metrics").text:
+                time.sleep(0.005)
     assert service.stop() == 0
     for thread in threads:
         thread.join()
