@@ -11,6 +11,7 @@ BUILT_IN = {
     "LabelError": ValueError,
     "OptionError": ValueError,
     "InputError": ValueError,
+    "TooManyPixelsError": ValueError,
     "InputNotFoundError": FileNotFoundError,
     "WeightsError": RuntimeError,
     "DataNotFoundError": FileNotFoundError,

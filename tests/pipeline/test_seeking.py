@@ -161,11 +161,8 @@ def test_real_clips_give_every_frame_and_the_same_part(photos_root: Path) -> Non
     for path in found:
         with av.open(str(path)) as container:
             times = [frame.time for frame in container.decode(video=0)]
-        with av.open(str(path)) as container:
-            header = container.streams.video[0].frames
         given = [(frame.frame, frame.time_s) for frame in read_clip(path)]
         assert given == list(enumerate(times)), path
-        assert len(given) == header, path
         middle = len(times) // 2
         part = [(frame.frame, frame.time_s) for frame in read_clip(path, Span(times[middle]))]
         assert part == given[middle:], path
