@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -204,3 +207,56 @@ def language_server():
     yield server
     server.http.shutdown()
     server.http.server_close()
+
+
+class ServiceProcess:
+    """The service as a process of its own, as the command starts it.
+
+    Args:
+        home: its folder.
+        *options: of `mien serve`.
+        **environment: variables that it sees besides ours.
+
+    Attributes:
+        port, base: where it listens.
+        log: its lines, a JSON object each.
+    """
+
+    def __init__(self, home: Path, *options: str, **environment: str) -> None:
+        self.home = home
+        self._log = (home.parent / f"{home.name}-{time.monotonic_ns()}.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mien.cli", "serve", "--port", "0", "--threads", "1", "--home", str(home), *options],
+            stderr=self._log, env={**os.environ, **environment},
+        )  # fmt: skip
+        end = time.monotonic() + 120
+        while not (found := [line for line in self.log if line["event"] == "listening"]):
+            assert self.process.poll() is None and time.monotonic() < end, self.text
+            time.sleep(0.05)
+        self.port = found[0]["port"]
+        self.base = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def text(self) -> str:
+        return Path(self._log.name).read_text()
+
+    @property
+    def log(self) -> list[dict]:
+        return [json.loads(line) for line in self.text.splitlines() if line.endswith("}")]
+
+    def memory_mb(self) -> float:
+        """Memory of the process itself that is in use, not that of its readers."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
+
+    def files(self) -> int:
+        """Open files and sockets."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def stop(self, sign: int = signal.SIGTERM) -> int:
+        self.process.send_signal(sign)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def service_process():
+    return ServiceProcess

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import numpy as np
 import pytest
 
 from mien.errors import WeightsError
-from mien.pipeline.analyzer import Analyzer
 from mien.weights.fetch import fetched_members
 
 HERE = Path(__file__).parent
@@ -85,26 +83,27 @@ def runtime() -> None:
 
 
 @pytest.fixture(scope="session")
-def serve(analyzer: Analyzer) -> Iterator[Callable[..., str]]:
-    """Starts the service with options, once each; gives its address."""
+def serve(
+    tmp_path_factory: pytest.TempPathFactory, service_process: Callable[..., Any]
+) -> Iterator[Callable[..., str]]:
+    """Starts the service, once for each case; gives its address. Not `in_browser`: it has no runtime for the browser."""
     for name in ("fastapi", "uvicorn", "websockets", "python_multipart"):
         pytest.importorskip(name, reason=f"needs {name.replace('_', '-')}: pip install 'mien[serve]'")
-    from importlib import util
+    running: dict[tuple[bool, str], Any] = {}
 
-    found = util.spec_from_file_location("page_stub", HERE / "stub.py")
-    assert found is not None and found.loader is not None
-    stub = util.module_from_spec(found)
-    found.loader.exec_module(stub)
-    started: dict[tuple[bool, str], str] = {}
-    with ExitStack() as stack:
+    def start(in_browser: bool = True, token: str = "") -> str:
+        key = (in_browser, token)
+        if key not in running:
+            folder = tmp_path_factory.mktemp("service")
+            environment = {} if in_browser else {"MIEN_HOME": str(folder)}
+            if token:
+                environment["MIEN_TOKEN"] = token
+            running[key] = service_process(folder / "serve", **environment)
+        return running[key].base + "/"
 
-        def start(in_browser: bool = True, token: str = "") -> str:
-            key = (in_browser, token)
-            if key not in started:
-                started[key] = stack.enter_context(stub.Served(stub.make_app(analyzer, in_browser, token)))
-            return started[key]
-
-        yield start
+    yield start
+    for one in running.values():
+        one.stop()
 
 
 @pytest.fixture

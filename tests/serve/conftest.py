@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,57 +132,13 @@ def tools() -> SimpleNamespace:
     )
 
 
-class Process:
-    """The service as a process of its own, as the command starts it.
-
-    Attributes:
-        home: its folder.
-        port, base: where it listens.
-        log: its lines, a JSON object each.
-    """
-
-    def __init__(self, home: Path, *options: str) -> None:
-        self.home = home
-        self._log = (home.parent / f"{home.name}-{time.monotonic_ns()}.log").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mien.cli", "serve", "--port", "0", "--threads", "1", "--home", str(home), *options],
-            stderr=self._log,
-        )  # fmt: skip
-        end = time.monotonic() + 120
-        while not (found := [line for line in self.log if line["event"] == "listening"]):
-            assert self.process.poll() is None and time.monotonic() < end, self.text
-            time.sleep(0.05)
-        self.port = found[0]["port"]
-        self.base = f"http://127.0.0.1:{self.port}"
-
-    @property
-    def text(self) -> str:
-        return Path(self._log.name).read_text()
-
-    @property
-    def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text.splitlines() if line.endswith("}")]
-
-    def memory_mb(self) -> float:
-        """Memory of the process itself that is in use, not that of its readers."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
-
-    def files(self) -> int:
-        """Open files and sockets."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
-
-    def stop(self, sign: int = signal.SIGTERM) -> int:
-        self.process.send_signal(sign)
-        return self.process.wait(60)
-
-
 @pytest.fixture
-def real(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+def real(tmp_path: Path, service_process: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Starts services as processes, and ends them after the test."""
-    running: list[Process] = []
+    running: list[Any] = []
 
-    def begin(*options: str, home: str = "home") -> Process:
-        running.append(Process(tmp_path / home, *options))
+    def begin(*options: str, home: str = "home") -> Any:
+        running.append(service_process(tmp_path / home, *options))
         return running[-1]
 
     yield begin
