@@ -180,6 +180,7 @@ def test_a_clip_builds_its_timeline_and_gives_files(
     page.get_by_role("button", name="Download Parquet").wait_for(timeout=WAIT_MS)
     expected = [row for result in analyzer.stream(clip, every_s=0.2) for row in rows_of(result)]
     assert len(shown_rows(page)) == len(expected) > 3
+    assert page.get_by_role("button", name="Download Report").count() == 0  # it is made of smoothed values
     assert page.locator("#progress").is_hidden()
     saved = json.loads(downloaded(page, "JSON", tmp_path).read_text())
     assert [row["time_s"] for row in saved] == [row["time_s"] for row in expected]
@@ -326,7 +327,9 @@ def test_the_warning_stands_there_once(open_page: OpenPage, runtime: None, astro
     assert page.inner_text("body").count("An expression is not an emotion") == 1
 
 
-def test_a_token_is_asked_for_and_kept(open_page: OpenPage, runtime: None, clip: Path) -> None:
+def test_a_token_is_asked_for_and_kept(
+    open_page: OpenPage, runtime: None, clip: Path, tmp_path: Path
+) -> None:
     token = "correct-horse-battery"
     page = open_page(token=token, ready=False)
     for word in ("wrong-horse-battery-1", token):
@@ -337,8 +340,11 @@ def test_a_token_is_asked_for_and_kept(open_page: OpenPage, runtime: None, clip:
     page.reload()
     page.wait_for_selector("body[data-where=browser]")
     assert page.locator("#ask[open]").count() == 0
+    page.locator(".options summary").click()
+    page.check("input[name=smooth]")
     choose(page, clip)
-    page.get_by_role("button", name="Download Report").wait_for(timeout=WAIT_MS)
+    page.get_by_role("button", name="Download Events").wait_for(timeout=WAIT_MS)
+    assert "data:image/png" in downloaded(page, "Report", tmp_path).read_text()
 
 
 def test_a_dropped_picture_is_read(open_page: OpenPage, runtime: None, portrait: np.ndarray) -> None:

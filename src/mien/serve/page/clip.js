@@ -132,7 +132,7 @@ class Clip {
     const smoothed = "expression_smoothed" in (this.rows[0] ?? {});
     const formats = await formatsOfJobs().catch(() => null);
     const others = [["Parquet", "parquet"], ["Events", "events.csv"], ["Report", "html"]]
-      .filter(([, format]) => (formats?.includes(format) ?? true) && (smoothed || format !== "events.csv"))
+      .filter(([, format]) => (formats?.includes(format) ?? true) && (smoothed || format === "parquet"))
       .map(([label, format]) => more(label, format));
     if (this.stopped) return;
     if (this.rows.length) screen.table.offer(() => this.rows, stem, state === "done" && id ? others : []);
