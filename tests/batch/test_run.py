@@ -98,7 +98,7 @@ def test_what_is_missing_half_or_damaged_is_done_again(run: Run, files_of, tmp_p
         receipt.unlink,
         lambda: receipt.write_bytes(b'{"name": "part-'),
         lambda: receipt.write_bytes((out / "_done" / "part-00000.json").read_bytes()),
-        lambda: (out / "_done" / ".part-00001.json.abc.half").write_bytes(b"{"),
+        lambda: (out / "_done" / ".part-00001.json.abc.part").write_bytes(b"{"),
     ):
         damage()
         found = run(out)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from typing import IO, Any
 
 from mien.errors import MissingExtraError, OptionError
-
-HALF = "half"
-"""Ending of a file that is being written: `.NAME.RANDOM.half`."""
+from mien.files import PART, write_whole
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -73,15 +69,7 @@ class Place:
             return
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True)
-        half = target.with_name(f".{target.name}.{uuid.uuid4().hex}.{HALF}")
-        try:
-            with half.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            half.replace(target)
-        finally:
-            half.unlink(missing_ok=True)
+        write_whole(target, content)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Name -> bytes of each file that lies in a folder of this one, not below."""
@@ -100,5 +88,5 @@ class Place:
     def sweep(self) -> None:
         """Remove what killed writers left behind on a disk."""
         if self.local:
-            for half in Path(self.folder).rglob(f".*.{HALF}"):
+            for half in Path(self.folder).rglob(f".*.{PART}"):
                 half.unlink(missing_ok=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from mien.cli import exits
 from mien.errors import InputError, OptionError
+from mien.files import whole
 
 EPILOG = """exit codes:
   0  written
@@ -59,15 +59,14 @@ def run(options: argparse.Namespace) -> int:
     found = motion_between(read_picture(options.onset), read_picture(options.apex), options.aligned)
     maps = found.picture(options.size)
 
-    def write_out(file: IO[bytes]) -> None:
+    with whole(options.out) as file:
         if options.out.suffix.lower() == ".png":
             Image.fromarray(maps).save(file, "png")
         else:
             np.savez_compressed(file, motion=found.motion, map=maps)
-
-    _whole(options.out, write_out)
     if options.picture is not None:
-        _whole(options.picture, lambda file: Image.fromarray(draw_motion(found)).save(file, "png"))
+        with whole(options.picture) as file:
+            Image.fromarray(draw_motion(found)).save(file, "png")
     u, v, strain = (found.motion[..., channel] for channel in range(3))
     figures = {
         "file": str(options.out),
@@ -82,11 +81,3 @@ def run(options: argparse.Namespace) -> int:
         else "\n".join(f"{name:12} {one}" for name, one in figures.items())
     )
     return exits.OK
-
-
-def _whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_name(f"{path.name}.part")
-    with half.open("wb") as file:
-        write(file)
-    half.replace(path)

@@ -22,6 +22,7 @@ import numpy as np
 from mien.datasets.dataset import Dataset, Reader, Row, register
 from mien.datasets.reading import AS_DISTRIBUTED, wrong
 from mien.errors import DataError
+from mien.files import whole
 from mien.labels.micro import MICRO
 from mien.transforms.flow import stretched
 
@@ -142,10 +143,8 @@ def write_maps(
         "name": np.array(names),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.part")
-    with half.open("wb") as file:
+    with whole(path) as file:
         np.savez_compressed(file, **stored)
-    half.replace(path)
 
 
 @register

@@ -16,6 +16,7 @@ from mien.engine.pictures import network_input
 from mien.engine.recipe import recipe_from
 from mien.engine.train import options_of
 from mien.errors import CheckpointError, OptionError, WeightsError
+from mien.files import write_whole
 from mien.labels.action_units import unit_numbers
 from mien.methods.method import METHODS, create
 from mien.methods.onnx import store_as_float16, to_onnx
@@ -79,9 +80,7 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
     contract["scores"]["max_logit_difference_to_torch"] = round(parity, 6)
     write_contract(model, contract)
     content = model.SerializeToString()
-    part = out.with_name(out.name + ".part")
-    part.write_bytes(content)
-    part.replace(out)
+    write_whole(out, content)
     return {
         "file": str(out),
         "sha256": hashlib.sha256(content).hexdigest(),

@@ -53,6 +53,7 @@ from mien.engine.pictures import (
 from mien.engine.recipe import Recipe, recipe_from
 from mien.engine.selection import of_expressions, of_units, refuse_for_motion, refuse_for_units
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
+from mien.files import write_whole
 from mien.methods.method import METHODS, Method, create, reset_head
 from mien.methods.rule import RULES
 from mien.methods.task import Batch, Task
@@ -492,7 +493,7 @@ class Run:
                 for line in path.read_text().splitlines()
                 if json.loads(line)["epoch"] < self.state["epoch"]
             ]
-            path.write_text("".join(line + "\n" for line in lines))
+            write_whole(path, "".join(line + "\n" for line in lines))
 
 
 @contextlib.contextmanager

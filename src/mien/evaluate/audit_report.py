@@ -10,6 +10,7 @@ from typing import Any
 from mien.evaluate import page
 from mien.evaluate.audit import KEEPS, LEAST, Audit
 from mien.evaluate.audit_plots import draw_corruptions, draw_groups
+from mien.files import write_whole
 from mien.transforms.corruptions import CORRUPTIONS
 
 COLUMNS = {
@@ -63,7 +64,7 @@ def write_audit(found: Audit, folder: Path) -> None:
     }
     page.write_pictures(folder, pictures, ("groups.png", "corruptions.png"))
     for name, content in files.items():
-        page.write_whole(folder / name, content)
+        write_whole(folder / name, content)
 
 
 def to_markdown(found: Audit, pictures: Sequence[str] = ()) -> str:

@@ -22,6 +22,7 @@ from mien.evaluate import report
 from mien.evaluate.clips import outputs_of_clips
 from mien.evaluate.units import measure_units, units_to_markdown
 from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, points_of
+from mien.files import write_whole
 from mien.labels.action_units import unit_numbers
 from mien.methods.runner import ExpressionRunner, FaceRunner, UnitsRunner
 from mien.weights.store import load_weights
@@ -66,8 +67,8 @@ class Evaluation:
 def write_report(found: Evaluation, folder: Path) -> None:
     """Write `report.json`, `report.md` and, of classes, `report.png` under a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(found.to_dict(), indent=1) + "\n")
-    (folder / "report.md").write_text(found.to_markdown() + "\n")
+    write_whole(folder / "report.json", json.dumps(found.to_dict(), indent=1) + "\n")
+    write_whole(folder / "report.md", found.to_markdown() + "\n")
     if found.truth.ndim == 1:
         report.draw(found.probabilities, found.truth, found.labels, found.threshold, folder / "report.png")
 

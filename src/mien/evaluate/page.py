@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import OptionError
+from mien.files import write_whole
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5c5c5c; --line: #dddddd; --paper: #ffffff; --card: #f6f6f4;
@@ -143,13 +144,6 @@ def _number(text: str) -> str:
 
 def _is_number(text: str) -> bool:
     return text[0].isdigit() or (text[0] in "-–" and (len(text) == 1 or text[1:2].isdigit()))  # noqa: RUF001
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file that has its name only when it is whole."""
-    half = path.with_name(f"{path.name}.part")
-    half.write_bytes(content if isinstance(content, bytes) else content.encode())
-    half.replace(path)
 
 
 def write_pictures(folder: Path, pictures: Mapping[str, tuple[bytes, str]], names: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import zipfile
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mien.faces.yunet import YuNet
+from mien.files import whole
 from mien.types.faces import Faces
 from mien.weights.fetch import home
 from mien.weights.store import load_weights
@@ -92,9 +92,8 @@ def remembered_landmarks(
     points, found = (np.concatenate(part) for part in zip(*parts, strict=True))
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         folder.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
-        np.savez(half, points=points, found=found)
-        half.replace(path)
+        with whole(path) as file:
+            np.savez(file, points=points, found=found)
     return points, found
 
 

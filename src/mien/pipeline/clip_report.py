@@ -21,6 +21,7 @@ from PIL import Image
 
 from mien import __version__
 from mien.errors import OptionError
+from mien.files import whole
 from mien.pipeline.plot_page import clock, colours_of, length, printable, require_matplotlib
 from mien.pipeline.report_style import STYLE
 from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
@@ -73,7 +74,7 @@ class ReportWriter:
             "options": ", ".join(_option(*pair) for pair in options.items() if _is_set(pair[1])) or "none",
         }
         self._contents: list[str] = []
-        self._waiting = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self._waiting = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> ReportWriter:
         return self
@@ -109,29 +110,29 @@ class ReportWriter:
         name = _text(Path(path).name)
         self._contents.append(f'<li><a href="#clip{number}">{name}</a> <small>{counted}</small></li>')
         where = f'<p class="soft path">{_text(path)}</p>'
-        self._waiting.write(f'<section id="clip{number}">\n<h2>{name}</h2>\n{where}\n{body}</section>\n')
+        section = f'<section id="clip{number}">\n<h2>{name}</h2>\n{where}\n{body}</section>\n'
+        self._waiting.write(section.encode())
 
     def _write(self) -> None:
-        part = self.path.with_name(self.path.name + ".part")
         now = datetime.now().astimezone()
         facts = {**self._facts, "written": f"{now:%Y-%m-%d %H:%M} ({now:%z})", "clips": len(self._contents)}
-        with part.open("w", encoding="utf-8") as out:
-            out.write(
-                '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-                '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-                '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-                "style-src 'unsafe-inline'\">\n"
-                f"<title>Expressions over time</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-                f"<h1>Expressions over time</h1>\n{_facts(facts)}\n"
-            )
-            if len(self._contents) > 1:
-                out.write("<nav>\n<h2>Clips</h2>\n<ol>\n" + "\n".join(self._contents) + "\n</ol>\n</nav>\n")
-            out.write("<aside>\n<h2>What the numbers mean</h2>\n")
-            out.write("".join(f"<p>{sentence}</p>\n" for sentence in MEANING) + "</aside>\n")
+        before = (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+            "style-src 'unsafe-inline'\">\n"
+            f"<title>Expressions over time</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+            f"<h1>Expressions over time</h1>\n{_facts(facts)}\n"
+        )
+        if len(self._contents) > 1:
+            before += "<nav>\n<h2>Clips</h2>\n<ol>\n" + "\n".join(self._contents) + "\n</ol>\n</nav>\n"
+        before += "<aside>\n<h2>What the numbers mean</h2>\n"
+        before += "".join(f"<p>{sentence}</p>\n" for sentence in MEANING) + "</aside>\n"
+        with whole(self.path) as file:
+            file.write(before.encode())
             self._waiting.seek(0)
-            shutil.copyfileobj(self._waiting, out)
-            out.write("</body>\n</html>\n")
-        part.replace(self.path)
+            shutil.copyfileobj(self._waiting, file)
+            file.write(b"</body>\n</html>\n")
 
 
 def _text(text: str) -> str:

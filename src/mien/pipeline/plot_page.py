@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -232,10 +231,3 @@ def _key_rows(figure: Figure, rows: Sequence[Sequence[Key]], height: float, down
             write(left + 0.26, down, key.text, color=INK)
             left += 0.26 + inches(key.text) + 0.22
         down += 0.2
-
-
-def save(png: bytes, path: Path) -> None:
-    """Write a picture; the file gets its name when it is whole."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(png)
-    part.replace(path)

@@ -13,6 +13,7 @@ import onnxruntime
 
 from mien import __version__
 from mien.evaluate import page
+from mien.files import write_whole
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.study import Study, write_tables
 from mien.pipeline.study_measures import BLINKS_STEP_S, EVENTS_STEP_S
@@ -48,7 +49,7 @@ def write_study(study: Study, analyzer: Analyzer, folder: Path) -> None:
     write_tables(study, folder)
     pictures = draw_study(study)
     page.write_pictures(folder, pictures, PLOTS)
-    page.write_whole(folder / "report.html", to_html(study, facts_of(study, analyzer), pictures))
+    write_whole(folder / "report.html", to_html(study, facts_of(study, analyzer), pictures))
 
 
 def facts_of(study: Study, analyzer: Analyzer) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ImageColor
 
 from mien.errors import OptionError
+from mien.files import write_whole
 from mien.pipeline.events import OFF, ON
 from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames
 from mien.pipeline.plot_events import BAR, FACE, LANE, draw_event, in_lanes, put_faces
@@ -32,7 +33,6 @@ from mien.pipeline.plot_page import (
     page,
     printable,
     require_matplotlib,
-    save,
 )
 from mien.pipeline.strips import Strip, holds_s, shares_of, span_s, step_s, stretches, strip_of
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails
@@ -164,7 +164,7 @@ class PlotWriter:
         for track in shown(course):
             pictures[f"{name}_track{track.id}.png"] = draw_track(course, track, thumbnails)
         for file, picture in pictures.items():
-            save(picture, self.folder / file)
+            write_whole(self.folder / file, picture)
 
 
 def _faces(track: Track, thumbnails: Thumbnails | None) -> list[tuple[float, np.ndarray]]:

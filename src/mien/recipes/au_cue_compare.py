@@ -28,6 +28,7 @@ from mien.engine.recipe import RECIPES, Recipe, Views, override
 from mien.engine.train import options_of, predict, preprocess_of, train
 from mien.errors import DataError, OptionError
 from mien.explain.maps import MAPS
+from mien.files import write_whole
 from mien.losses.cue_alignment import attention_of, cosines
 from mien.methods.layers import as_maps, evaluating, layer_of, outputs
 from mien.methods.method import METHODS, create
@@ -105,8 +106,7 @@ def compare(
             "epoch": facts["epoch"],
             "commit": facts["commit"],
         }
-    (out / "compared.json.part").write_text(json.dumps(found, indent=1) + "\n")
-    (out / "compared.json.part").replace(out / "compared.json")
+    write_whole(out / "compared.json", json.dumps(found, indent=1) + "\n")
     return found
 
 

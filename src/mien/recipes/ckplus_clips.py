@@ -42,6 +42,7 @@ from mien.engine.linear import fit_classes
 from mien.engine.pictures import seed_of
 from mien.errors import DataError
 from mien.evaluate import report
+from mien.files import write_whole
 from mien.metrics.significance import wilcoxon_signed_rank
 from mien.recipes.units_ckplus import read_features, sequences_of
 
@@ -266,9 +267,7 @@ def write(found: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) -> s
         ("clips.json", json.dumps({"facts": facts, **found}, indent=1) + "\n"),
         ("clips.md", page),
     ):
-        part = folder / f"{name}.part"
-        part.write_text(text)
-        part.replace(folder / name)
+        write_whole(folder / name, text)
     return page
 
 

@@ -36,6 +36,7 @@ from mien.explain import human_likeness
 from mien.explain.faithfulness import faithfulness
 from mien.explain.maps import MAPS, answering, in_batches
 from mien.faces.crops import crop_detector, landmarks_of_pictures
+from mien.files import write_whole
 from mien.methods.method import METHODS, create
 from mien.methods.task import Task
 from mien.transforms.align import template_to_image
@@ -208,9 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         count = options.pictures or 300
         found, text = measure_likeness(models, samples, count, options.seed, options.map, options.out)
         target = options.out / "likeness.json"
-    part = target.with_name(target.name + ".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    part.replace(target)
+    write_whole(target, json.dumps(found, indent=1) + "\n")
     print(text)
 
 

@@ -21,6 +21,7 @@ from mien.errors import DataError, MissingExtraError, WeightsError
 from mien.faces.crops import as_rgb, crop_detector, remembered_landmarks
 from mien.faces.mesh import FaceMesh
 from mien.faces.mesh_units import units_from_mesh
+from mien.files import whole
 from mien.methods.runner import ExpressionRunner
 from mien.types.units import ActionUnits
 from mien.weights.store import Weights, load_weights
@@ -133,9 +134,8 @@ def seen(
         points, _ = remembered_landmarks(data.images, crop_detector(), quiet)
         tokens, answers = _cut(MapRunner(weights), data.images[rows], points[rows], pooled, quiet)
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(".tmp.npz")
-        np.savez(half, tokens=tokens, answers=answers)
-        half.replace(path)
+        with whole(path) as file:
+            np.savez(file, tokens=tokens, answers=answers)
     with np.load(path) as stored:
         return dataclasses.replace(made, tokens=stored["tokens"], answers=stored["answers"])
 
@@ -172,9 +172,8 @@ def write_units(root: str | Path, path: str | Path) -> None:
         units = units_from_mesh(mesh)
         found |= {"units": np.array(units.units), split: units.values.astype(np.float16)}
         print(f"{split}: {len(images)} pictures, {int((~mesh.told).sum())} without mesh")
-    half = path.with_name(f"{path.stem}.tmp.npz")
-    np.savez_compressed(half, **found)  # type: ignore[arg-type]
-    half.replace(path)
+    with whole(path) as file:
+        np.savez_compressed(file, **found)  # type: ignore[arg-type]
 
 
 def load_units(path: str | Path, split: str, rows: Sequence[int] | np.ndarray, pictures: int) -> ActionUnits:

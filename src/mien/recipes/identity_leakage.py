@@ -39,6 +39,7 @@ from mien.datasets.protocol import load_protocol, name_share, people_of_split
 from mien.engine.checkpoint import code_version
 from mien.engine.linear import fit_classes
 from mien.evaluate.units import mean_of_defined
+from mien.files import write_whole
 from mien.methods.task import binary_cross_entropy
 from mien.methods.units.fmae_iat import identity_loss, reverse_gradient
 from mien.metrics.multilabel import known_aurocs, known_f1_scores
@@ -247,9 +248,7 @@ def main() -> None:
     stored = {title: {"facts": facts, "rows": table} for title, (table, facts) in measured.items()}
     options.out.mkdir(parents=True, exist_ok=True)
     for name, text in (("identity.json", json.dumps(stored, indent=1) + "\n"), ("identity.md", page)):
-        part = options.out / f"{name}.part"
-        part.write_text(text)
-        part.replace(options.out / name)
+        write_whole(options.out / name, text)
     print(page)
 
 

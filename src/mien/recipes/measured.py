@@ -21,6 +21,7 @@ import numpy as np
 
 from mien.engine.recipe import RECIPES, recipe_from
 from mien.errors import CheckpointError
+from mien.files import write_whole
 
 FILE = Path(__file__).with_name("measured.json")
 
@@ -85,9 +86,7 @@ def record(run: Path, root: Path) -> Measured:
     result = result_of(run, root)
     rest = [one for one in measured() if _key(one) != _key(result)]
     rows = [dataclasses.asdict(one) for one in sorted([*rest, result], key=_key)]
-    part = FILE.with_suffix(".part")
-    part.write_text(json.dumps(rows, indent=1) + "\n")
-    part.replace(FILE)
+    write_whole(FILE, json.dumps(rows, indent=1) + "\n")
     return result
 
 

@@ -41,6 +41,7 @@ from mien.engine.recipe import RECIPES, Recipe, override
 from mien.engine.selection import refuse_for_motion
 from mien.engine.train import Run, predict, preprocess_of
 from mien.errors import CheckpointError, DataError, OptionError
+from mien.files import write_whole
 from mien.methods.micro import flow_kernel
 from mien.recipes.micro_report import write_report
 
@@ -270,7 +271,7 @@ def _start(path: Path, head: Answer) -> set[int]:
     lines = text.splitlines()
     if not text.endswith("\n"):
         lines = lines[:-1]
-        path.write_text("".join(f"{line}\n" for line in lines))
+        write_whole(path, "".join(f"{line}\n" for line in lines))
     stored = json.loads(lines[0]) if lines else {}
     other = [name for name in mine if stored.get(name) != mine[name]]
     if other:

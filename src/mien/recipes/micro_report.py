@@ -15,6 +15,7 @@ import numpy as np
 
 from mien.datasets.protocol import Protocol
 from mien.engine.pictures import Pictures
+from mien.files import write_whole
 from mien.methods.method import METHODS
 from mien.metrics.bootstrap import bootstrap_interval
 from mien.metrics.classification import confusion, uar
@@ -205,7 +206,5 @@ def write_report(folder: Path, pictures: Pictures, protocol: Protocol) -> str:
     found = measure_folder(folder, pictures, protocol)
     page = to_markdown(found)
     for name, text in (("micro.json", json.dumps(found, indent=1) + "\n"), ("micro.md", page)):
-        part = folder / f"{name}.part"
-        part.write_text(text)
-        part.replace(folder / name)
+        write_whole(folder / name, text)
     return page

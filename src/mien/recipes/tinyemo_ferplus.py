@@ -27,6 +27,7 @@ from mien.engine.checkpoint import code_version, load_checkpoint, load_network, 
 from mien.engine.optim import learning_rate, optimiser
 from mien.engine.pictures import seed_of
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, override, register
+from mien.files import whole
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.language.causal_lm import load_llm, word_embeddings
 from mien.methods.language.tinyemo import TinyEmo, cosines, set_words
@@ -169,13 +170,12 @@ def words_of_classes(out: Path) -> Tensor:
     if not path.is_file():
         llm, words = load_llm(fetched_path("smollm2"))
         out.mkdir(parents=True, exist_ok=True)
-        half = out / "words.tmp.npz"
-        np.savez(
-            half,
-            words=word_embeddings(llm, words, EXPRESSIONS).numpy(),
-            llm_sha256=CATALOGUE["smollm2"].sha256,
-        )
-        half.replace(path)
+        with whole(path) as file:
+            np.savez(
+                file,
+                words=word_embeddings(llm, words, EXPRESSIONS).numpy(),
+                llm_sha256=CATALOGUE["smollm2"].sha256,
+            )
     with np.load(path) as stored:
         return torch.from_numpy(stored["words"])
 

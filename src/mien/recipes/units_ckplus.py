@@ -40,6 +40,7 @@ from mien.evaluate.units import mean_of_defined, measure_units, units_to_markdow
 from mien.faces.crops import crop_detector, landmarks_of_pictures
 from mien.faces.mesh import FaceMesh
 from mien.faces.mesh_units import units_from_mesh
+from mien.files import write_whole
 from mien.labels.action_units import unit_numbers
 from mien.methods.onnx import last_features
 from mien.methods.runner import ExpressionRunner
@@ -269,9 +270,7 @@ def write(figures: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) ->
         ("units.json", json.dumps({"facts": facts, "systems": figures}, indent=1) + "\n"),
         ("units.md", page),
     ):
-        part = folder / f"{name}.part"
-        part.write_text(text)
-        part.replace(folder / name)
+        write_whole(folder / name, text)
     return page
 
 

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import IO
 
 from mien.errors import UnknownNameError, WeightsError
+from mien.files import whole
 from mien.weights.catalogue import CATALOGUE, Entry, Wheel
 
 TIMEOUT_S = 30.0
@@ -180,15 +181,11 @@ def keep(entry: Entry, content: bytes, source: str) -> Path:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[IO[bytes]]:
-    """A stream to a temporary file beside `path`, renamed to it when all was written; `WeightsError` otherwise."""
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """`mien.files.whole`, in a folder that is made; `WeightsError` where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as stream:
+        with whole(path) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        half.replace(path)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "Make room there" if full else "Check its permissions"
@@ -196,9 +193,6 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
             f"expected to be able to write {path}, got: {error.strerror}. {hint}, or take another folder (for fetched "
             "files: MIEN_HOME)."
         ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
 
 
 def read_member(archive: Path | IO[bytes], member: str, size: int) -> bytes:

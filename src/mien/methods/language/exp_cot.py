@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import DataError, LabelError, ShapeError
+from mien.files import write_whole
 from mien.labels.action_units import ACTION_UNITS, unit_label
 from mien.labels.claims import label_in, stated_units
 from mien.labels.evidence import evidence_table
@@ -239,10 +240,7 @@ def _asked(ask: Ask, label: str, strong: Mapping[int, float | None]) -> Descript
 
 def write_records(path: str | Path, made: Iterable[Record]) -> None:
     """Write JSON lines, one a record; the file is there whole or not at all."""
-    path = Path(path)
-    half = path.with_name(path.name + ".tmp")
-    half.write_text("".join(json.dumps(asdict(record)) + "\n" for record in made))
-    half.replace(path)
+    write_whole(path, "".join(json.dumps(asdict(record)) + "\n" for record in made))
 
 
 def read_records(path: str | Path) -> list[Record]:
