@@ -180,30 +180,38 @@ def memory(cast: list[list[Strip]], minutes: list[float], folder: Path) -> list[
 
 
 def report(figures: dict[str, Any]) -> str:
-    """Markdown tables."""
+    """Markdown tables of what was measured."""
+    tables = {"speed": speed_table, "loss": loss_table, "memory": memory_table}
+    return "\n".join(tables[name](rows) for name, rows in figures.items())
+
+
+def speed_table(rows: list[dict[str, Any]]) -> str:
+    """Frames a second, and beside detection alone."""
     lines = []
-    for row in figures["speed"]:
+    for row in rows:
         rates = row["frames_a_second"]
         shares = [f"{rates[name]:.1f} ({rates[name] / rates['detection']:.2f})" for name in rates]
         lines.append([f"{row['size'][1]}p", row["people"], row["threads"], *shares])
-    text = table(("size", "faces", "cores", *rates), lines)
+    return table(("size", "faces", "cores", *rates), lines)
+
+
+def loss_table(rows: list[dict[str, Any]]) -> str:
+    """What is found with `detect_every`, and the answers that stay the same."""
     lines = []
     for kind, chosen in (("clips of photos/", True), ("made clips", False)):
         for every in (3, 5, 10):
-            some = [
-                r
-                for r in figures["loss"]
-                if r["every"] == every and r["clip"].startswith("photos/") == chosen
-            ]
+            some = [r for r in rows if r["every"] == every and r["clip"].startswith("photos/") == chosen]
             count, found, same, more = (
                 sum(r[key] for r in some) for key in ("faces", "found", "same", "more")
             )
             lines.append([kind, every, count, f"{found / count:.4f}", f"{same / max(1, found):.4f}", more])
-    text += "\n" + table(
-        ("clips", "every", "faces", "found of them", "same answer", "not found by every"), lines
-    )
-    lines = [[f"{row['minutes']:g}", row["frames"], row["peak_mib"]] for row in figures["memory"]]
-    return text + "\n" + table(("minutes", "frames", "peak MiB"), lines)
+    return table(("clips", "every", "faces", "found of them", "same answer", "not found by every"), lines)
+
+
+def memory_table(rows: list[dict[str, Any]]) -> str:
+    """Peak memory over length."""
+    lines = [[f"{row['minutes']:g}", row["frames"], row["peak_mib"]] for row in rows]
+    return table(("minutes", "frames", "peak MiB"), lines)
 
 
 def main() -> None:
@@ -214,7 +222,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("speed", "loss", "memory"))
     options = parser.parse_args()
     cast = stills(options.data, YuNet(load_weights("yunet"), 1), 5)
-    figures: dict[str, Any] = {"speed": [], "loss": [], "memory": []}
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.only in (None, "speed"):
@@ -223,11 +231,9 @@ def main() -> None:
             figures["loss"] = loss(cast, options.data, folder)
         if options.only in (None, "memory"):
             figures["memory"] = memory(cast, [0.2, 0.5] if options.quick else options.minutes, folder)
-    if options.only is None:
-        print(report(figures))
-        print("written:", save(options.results, "video", figures).name)
-    else:
-        print(figures)
+    print(report(figures))
+    section = "video" if options.only is None else f"video_{options.only}"
+    print("written:", save(options.results, section, figures).name)
 
 
 if __name__ == "__main__":
