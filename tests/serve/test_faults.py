@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 HOSTILE = 1000
+ROUNDS = 6
 FLAT_SIDE = 5000
 
 
@@ -188,6 +189,12 @@ def test_what_a_client_does_not_wait_for_is_not_read(real, portrait, tools):
     assert float(read) < 6
 
 
+def assert_plateau(memory):
+    """Memory after each round steps up once for the largest batch so far, whenever that comes; a leak grows in every round."""
+    assert np.median(np.diff(memory)) < 0.01 * memory[0], memory
+    assert memory[-1] < 2 * memory[0], memory
+
+
 def test_memory_does_not_grow_with_the_number_of_requests(real, picture):
     service = real()
 
@@ -199,10 +206,10 @@ def test_memory_does_not_grow_with_the_number_of_requests(real, picture):
 
     memory = []
     with ThreadPoolExecutor(8) as threads:
-        for _ in range(4):
+        for _ in range(ROUNDS):
             list(threads.map(ask, range(150)))
             memory.append(service.memory_mb())
-    assert memory[-1] - memory[1] < 0.05 * memory[1] + 5, memory
+    assert_plateau(memory)
 
 
 def test_twice_the_capacity_is_refused_without_growth(real, portrait, tools):
@@ -218,10 +225,10 @@ def test_twice_the_capacity_is_refused_without_growth(real, portrait, tools):
         assert set(threads.map(ask, range(40))) == {200}
     memory = []
     with ThreadPoolExecutor(12) as threads:
-        for _ in range(4):  # the first round fills the buffers of the largest batch
+        for _ in range(ROUNDS):
             assert set(threads.map(ask, range(120))) == {200, 429}
             memory.append(service.memory_mb())
-    assert memory[-1] - memory[0] < 0.1 * memory[0] + 10, memory
+    assert_plateau(memory)
     assert ask(0) == 200
 
 
