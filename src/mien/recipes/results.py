@@ -24,7 +24,7 @@ shown. Accuracy in percent on the protocol's test split, single model, single vi
 split; intervals are 95 % bootstrap over pictures.
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
-`python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log; milliseconds are on one thread of
+`python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine included; milliseconds are on one thread of
 the same machine."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
