@@ -28,7 +28,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise MissingExtraError("plots need matplotlib: pip install 'mien[plot]'") from None
+        raise MissingExtraError("plots and reports need matplotlib: pip install 'mien[plot]'") from None
 
 
 def drawn(height: float, draw: Callable[[Figure], None]) -> bytes:
@@ -77,8 +77,13 @@ def in_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
+def printable(text: str) -> str:
+    """The text in one line, without what cannot be written down."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def short(name: str, most: int = 30) -> str:
     """A name in one line, its middle left out where it is long."""
-    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    text = printable(name)
     kept = (most - 1) // 2
     return text if len(text) <= most else f"{text[: most - 1 - kept]}…{text[-kept:]}"

@@ -21,8 +21,9 @@ from PIL import Image
 
 from mien import __version__
 from mien.errors import OptionError
+from mien.evaluate.canvas import printable, require_matplotlib
 from mien.files import whole
-from mien.pipeline.plot_page import clock, colours_of, length, printable, require_matplotlib
+from mien.pipeline.plot_page import clock, colours_of, length
 from mien.pipeline.report_style import STYLE
 from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails

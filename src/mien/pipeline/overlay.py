@@ -16,6 +16,7 @@ from mien.errors import OptionError
 from mien.explain.evidence import DISAGREES
 from mien.explain.words import SEEN
 from mien.faces.mesh_geometry import points_68
+from mien.files import whole
 from mien.pipeline.running import POOR, SURE, UNSURE, Look, RunningBand
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
@@ -241,6 +242,18 @@ class FreeNames:
         return name
 
 
+def drawing_folder(folder: Path) -> Path:
+    """A folder to draw into, made where it is missing.
+
+    Raises:
+        OptionError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 class OverlayWriter:
     """Writes drawn pictures and clips into a folder: `NAME.png` a picture, `NAME.mp4` a clip, with the last ten seconds of
     its faces in a band below, see `mien.pipeline.running`.
@@ -250,10 +263,7 @@ class OverlayWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = drawing_folder(folder)
         self._names = FreeNames()
         self._clip: _ClipOverlay | None = None
 
@@ -270,10 +280,8 @@ class OverlayWriter:
         """Draw one result."""
         if result.time_s is None:
             self._end_clip()
-            target = self._target(result.path, ".png")
-            part = target.with_name(target.name + ".part")
-            draw(image, result.faces).save(part, "PNG")
-            part.replace(target)
+            with whole(self._target(result.path, ".png")) as file:
+                draw(image, result.faces).save(file, "PNG")
             return
         if self._clip is None or self._clip.source != result.path:
             self._end_clip()
@@ -308,9 +316,9 @@ class _ClipOverlay:
 
     def add(self, picture: Image.Image, faces: Faces, time_s: float) -> None:
         self.band.add(_looks(faces), time_s)
-        whole = picture.crop((0, 0, self.stream.width, self.stream.height))
-        whole.paste(self.band.draw(), (0, self.band_from))
-        frame = av.VideoFrame.from_ndarray(np.asarray(whole), format="rgb24")
+        drawn = picture.crop((0, 0, self.stream.width, self.stream.height))
+        drawn.paste(self.band.draw(), (0, self.band_from))
+        frame = av.VideoFrame.from_ndarray(np.asarray(drawn), format="rgb24")
         self.last_pts = max(self.last_pts + 1, round(time_s * 90_000))
         frame.pts, frame.time_base = self.last_pts, Fraction(1, 90_000)
         self.container.mux(self.stream.encode(frame))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ImageColor
 
-from mien.pipeline.plot_page import INK, ROOM, SOFT, inches, printable
+from mien.evaluate.canvas import printable
+from mien.pipeline.plot_page import INK, ROOM, SOFT, inches
 from mien.types.media import LUMA
 from mien.types.track import Event
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.errors import MissingExtraError
+from mien.evaluate.canvas import printable
 from mien.pipeline.overlay import COLOURS
 from mien.pipeline.strips import span_s
 from mien.types.track import Course
@@ -64,18 +64,6 @@ class Key:
     height: float = 1.0
 
 
-def require_matplotlib() -> None:
-    """See that what draws is there.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("plots and reports need matplotlib: pip install 'mien[plot]'") from None
-
-
 def colours_of(names: Sequence[str]) -> Mapping[str, str]:
     """A colour for each class: those of overlays, and others for classes that are not mien's."""
     own = [name for name in names if name not in COLOURS]
@@ -96,11 +84,6 @@ def length(time_s: float) -> str:
     if time_s >= 60:
         return f"{clock(time_s)} min"
     return f"{time_s:.1f} s" if time_s >= 10 else f"{time_s:.2f} s"
-
-
-def printable(text: str) -> str:
-    """The text in one line, without what cannot be written down."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 @cache

@@ -37,8 +37,7 @@ th { color: var(--soft); font-weight: 500 }
   body { font-size: 10pt; max-width: none; padding: 0 }
   section { break-before: page; border: 0; margin: 0 }
   img.page { min-width: 0 }
-  h3, img, tr, .class { white-space: nowrap }
-.bar { break-inside: avoid }
+  h3, img, tr, .class, .bar { break-inside: avoid }
   h3 { break-after: avoid }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 }

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ImageColor
 
-from mien.errors import OptionError
+from mien.evaluate.canvas import printable, require_matplotlib
 from mien.files import write_whole
 from mien.pipeline.events import OFF, ON
-from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames
+from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames, drawing_folder
 from mien.pipeline.plot_events import BAR, FACE, LANE, draw_event, in_lanes, put_faces
 from mien.pipeline.plot_page import (
     COLUMNS,
@@ -31,8 +31,6 @@ from mien.pipeline.plot_page import (
     colours_of,
     length,
     page,
-    printable,
-    require_matplotlib,
 )
 from mien.pipeline.strips import Strip, holds_s, shares_of, span_s, step_s, stretches, strip_of
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails
@@ -151,10 +149,7 @@ class PlotWriter:
 
     def __init__(self, folder: Path) -> None:
         require_matplotlib()
-        if folder.exists() and not folder.is_dir():
-            raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder = drawing_folder(folder)
         self._names = FreeNames()
 
     def __call__(self, course: Course) -> None:

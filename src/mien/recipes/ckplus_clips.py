@@ -263,11 +263,8 @@ def write(found: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) -> s
     """Write `clips.json` and `clips.md`, each whole; gives the page."""
     page = to_markdown(found, facts)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("clips.json", json.dumps({"facts": facts, **found}, indent=1) + "\n"),
-        ("clips.md", page),
-    ):
-        write_whole(folder / name, text)
+    write_whole(folder / "clips.json", json.dumps({"facts": facts, **found}, indent=1) + "\n")
+    write_whole(folder / "clips.md", page)
     return page
 
 

@@ -247,8 +247,8 @@ def main() -> None:
     page = to_markdown(measured)
     stored = {title: {"facts": facts, "rows": table} for title, (table, facts) in measured.items()}
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, text in (("identity.json", json.dumps(stored, indent=1) + "\n"), ("identity.md", page)):
-        write_whole(options.out / name, text)
+    write_whole(options.out / "identity.json", json.dumps(stored, indent=1) + "\n")
+    write_whole(options.out / "identity.md", page)
     print(page)
 
 

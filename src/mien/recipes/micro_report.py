@@ -205,6 +205,6 @@ def write_report(folder: Path, pictures: Pictures, protocol: Protocol) -> str:
     """Write `micro.json` and `micro.md`, each whole; gives the page."""
     found = measure_folder(folder, pictures, protocol)
     page = to_markdown(found)
-    for name, text in (("micro.json", json.dumps(found, indent=1) + "\n"), ("micro.md", page)):
-        write_whole(folder / name, text)
+    write_whole(folder / "micro.json", json.dumps(found, indent=1) + "\n")
+    write_whole(folder / "micro.md", page)
     return page

@@ -266,11 +266,8 @@ def write(figures: Mapping[str, Any], facts: Mapping[str, Any], folder: Path) ->
     """Write `units.json` and `units.md`, each whole; gives the page."""
     page = units_to_markdown(figures, "Action units of CK+ from the shipped network", facts)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("units.json", json.dumps({"facts": facts, "systems": figures}, indent=1) + "\n"),
-        ("units.md", page),
-    ):
-        write_whole(folder / name, text)
+    write_whole(folder / "units.json", json.dumps({"facts": facts, "systems": figures}, indent=1) + "\n")
+    write_whole(folder / "units.md", page)
     return page
 
 
