@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.cli import exits
-from mien.errors import OptionError
+from mien.cli.reading import add_reading
 
 if TYPE_CHECKING:
     from mien.pipeline.analyzer import Analyzer
@@ -43,9 +43,7 @@ def add_verbs(verbs: Any) -> None:
         help="pictures, clips, folders or patterns; live: camera:0, rtsp://..., http://...",
     )
     _output_options(analyze)
-    analyze.add_argument(
-        "--every", type=float, metavar="SECONDS", help="of clips, take one frame in so many seconds"
-    )
+    add_reading(analyze, "every")
     analyze.add_argument(
         "--start",
         type=seconds,
@@ -55,12 +53,7 @@ def add_verbs(verbs: Any) -> None:
     analyze.add_argument(
         "--end", type=seconds, metavar="TIME", help="of clips, stop before that; ends a live source"
     )
-    analyze.add_argument(
-        "--model", default="expression", metavar="NAME|FILE", help="expression network (default: %(default)s)"
-    )
-    analyze.add_argument(
-        "--mesh", action="store_true", help="read the mesh too: action units, and whether they agree"
-    )
+    add_reading(analyze, "model", "mesh")
     analyze.add_argument(
         "--identity", action="store_true",
         help="know people again in a clip by a network that tells people apart",
@@ -91,17 +84,7 @@ def add_verbs(verbs: Any) -> None:
         "--columns", choices=("mien", "openface"), default="mien",
         help="names of the columns; openface: as OpenFace 2 has them, with --mesh (default: mien)",
     )  # fmt: skip
-    analyze.add_argument(
-        "--min-face-px", type=float, default=24.0, help="smallest face looked for, pixels (default: 24)"
-    )
-    analyze.add_argument(
-        "--detection-threshold", type=float, default=0.7, help="least detector score, 0 to 1 (default: 0.7)"
-    )
-    analyze.add_argument(
-        "--detect-every", type=int, default=1, metavar="FRAMES",
-        help="of clips, search a whole frame only after so many, and around the last faces in between (default: 1)",
-    )  # fmt: skip
-    analyze.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
+    add_reading(analyze, "min-face-px", "detection-threshold", "detect-every", "threads")
     demo = verbs.add_parser(
         "demo", help="analyse the pictures that come with mien", epilog="Needs no files and opens nothing."
     )
@@ -206,11 +189,9 @@ def _analyzer(options: argparse.Namespace) -> Analyzer:
         OptionError: times that are no part of a clip.
     """
     from mien.pipeline.analyzer import Analyzer
+    from mien.pipeline.clips import Span
 
-    if options.every is not None and not options.every > 0:
-        raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
-    if options.end is not None and not options.end > (options.start or 0):
-        raise OptionError(f"expected --end after --start ({options.start or 0:g} s), got {options.end:g} s")
+    Span(options.start, options.end, options.every)  # refused before networks are loaded and files begun
     return Analyzer(
         options.model,
         mesh=options.mesh or options.columns == "openface",

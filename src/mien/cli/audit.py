@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
+from mien.cli.reading import add_reading
 from mien.errors import OptionError
 
 EPILOG = """exit codes:
@@ -53,9 +54,9 @@ def add_verb(verbs: Any) -> None:
     )  # fmt: skip
     verb.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: 0)")
     verb.add_argument("--out", type=Path, metavar="DIR", help="write audit.html, .md, .json and plots")
-    verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
+    add_reading(verb, "threads")
     verb.add_argument("--json", action="store_true", help="print the figures as JSON")
-    verb.add_argument("--quiet", action="store_true", help="no progress, and with --out nothing printed")  # fmt: skip
+    verb.add_argument("--quiet", action="store_true", help="no progress, and with --out nothing printed")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
+from mien.cli.reading import add_reading
 
 EPILOG = """exit codes:
   0    every part is there (a file that could not be read is a row with its 'error')
@@ -59,17 +60,7 @@ def add_verb(verbs: Any) -> None:
     verb.add_argument(
         "--merge", type=Path, metavar="FILE", help="in the end also one table: .csv, .jsonl or .parquet"
     )
-    verb.add_argument("--model", default="expression", metavar="NAME|FILE", help="expression network")
-    verb.add_argument(
-        "--mesh", action="store_true", help="read the mesh too: action units, and whether they agree"
-    )
-    verb.add_argument(
-        "--min-face-px", type=float, default=24.0, help="smallest face looked for (default: 24)"
-    )
-    verb.add_argument(
-        "--detection-threshold", type=float, default=0.7, help="least detector score, 0 to 1 (default: 0.7)"
-    )
-    verb.add_argument("--every", type=float, metavar="SECONDS", help="of clips, one frame in so many seconds")
+    add_reading(verb, "model", "mesh", "min-face-px", "detection-threshold", "every")
     verb.add_argument("--json", action="store_true", help="print what was done as JSON")
     verb.add_argument("--quiet", action="store_true", help="no progress bar, nothing printed")
 

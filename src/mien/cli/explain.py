@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
-from mien.errors import InputError, OptionError
+from mien.cli.reading import add_reading
+from mien.errors import InputError
+from mien.files import whole
 
 EPILOG = """exit codes:
   0    every picture was explained (one without a face is said to be so)
@@ -36,7 +38,7 @@ def add_verb(verbs: Any) -> None:
         "--map", default="occlusion", metavar="NAME|none",
         help="heat map: occlusion, rise, grad_cam ... (default: %(default)s; needs torch)",
     )  # fmt: skip
-    verb.add_argument("--model", default="expression", metavar="NAME|FILE", help="expression network")
+    add_reading(verb, "model", "threads")
     verb.add_argument("--no-mesh", action="store_true", help="without action units")
     verb.add_argument(
         "--llm", metavar="URL", help="words by a language model behind an OpenAI-compatible address, checked"
@@ -47,7 +49,6 @@ def add_verb(verbs: Any) -> None:
         action="store_true",
         help="let --llm be another machine: the evidence leaves this one",
     )
-    verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -58,10 +59,11 @@ def run(options: argparse.Namespace) -> int:
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.explained import Explainer
     from mien.pipeline.inputs import expand
+    from mien.pipeline.overlay import drawing_folder
     from mien.types.media import Failure
 
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise OptionError(f"expected a folder to draw into, got the file {options.out}. Name another.")
+    if options.out is not None:
+        drawing_folder(options.out)
     explainer = Explainer(
         Analyzer(options.model, mesh=not options.no_mesh, threads=options.threads),
         None if options.map == "none" else options.map,
@@ -122,11 +124,9 @@ def _explained(path: Path, explainer: Any, model: Any, out: Path | None) -> list
         if model is not None:
             row |= _in_model_words(face.explanation, model)
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
             drawn = out / f"{path.name.replace('.', '_')}_face{face.face}.png"
-            part = drawn.with_name(drawn.name + ".part")
-            draw_explained(image, face, path.name).save(part, "PNG")
-            part.replace(drawn)
+            with whole(drawn) as file:
+                draw_explained(image, face, path.name).save(file, "PNG")
             row["drawn"] = str(drawn)
         rows.append(row)
     return rows

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
+from mien.cli.reading import add_reading
 from mien.errors import MissingExtraError, OptionError
 from mien.serve.settings import LIMITS, TOKEN, Settings
 
@@ -47,8 +48,7 @@ def add_verb(verbs: Any) -> None:
         metavar="DIR",
         help="folder of waiting clips and results (default: in mien's own)",
     )
-    verb.add_argument("--model", default="expression", metavar="NAME|FILE", help="expression network")
-    verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
+    add_reading(verb, "model", "threads")
     verb.add_argument("--workers", type=int, default=1, help="clips worked on at once (default: 1)")
     verb.add_argument(
         "--keep", type=hours, default=normal["keep_s"], metavar="TIME", dest="keep_s",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
+from mien.cli.reading import add_reading
 from mien.errors import OptionError
 
 EPILOG = """exit codes:
@@ -36,27 +37,20 @@ def add_verb(verbs: Any) -> None:
     verb.add_argument(
         "--out", type=Path, default=Path("study_report"), metavar="DIR", help="default: %(default)s"
     )
-    verb.add_argument("--every", type=float, metavar="SECONDS", help="of clips, one frame in so many seconds")
+    add_reading(verb, "every")
     verb.add_argument(
         "--baseline", metavar="auto|START-END|FILE",
         help="values relative to each face at rest: its calmest fifth, a stretch; a file for one participant alone",
     )  # fmt: skip
-    verb.add_argument("--mesh", action="store_true", help="action units and blinks too")
+    add_reading(verb, "mesh")
     verb.add_argument(
         "--test", action="store_true", help="also Wilcoxon's test of differences, adjusted by Holm"
     )
     verb.add_argument(
         "--parquet", action="store_true", help="write the table of frames as frames.parquet, not .csv"
     )
-    verb.add_argument(
-        "--model", default="expression", metavar="NAME|FILE", help="expression network (default: %(default)s)"
-    )
-    verb.add_argument(
-        "--detect-every", type=int, default=1, metavar="FRAMES",
-        help="of clips, search a whole frame only after so many (default: 1)",
-    )  # fmt: skip
+    add_reading(verb, "model", "detect-every", "threads")
     verb.add_argument("--seed", type=int, default=0, help="of the intervals (default: 0)")
-    verb.add_argument("--threads", type=int, default=0, help="threads, 0 for one a core (default: 0)")
     verb.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -66,14 +60,14 @@ def run(options: argparse.Namespace) -> int:
     from mien.evaluate.canvas import require_matplotlib
     from mien.evaluate.page import report_folder
     from mien.pipeline.analyzer import Analyzer
+    from mien.pipeline.clips import Span
     from mien.pipeline.course import baseline_wish
     from mien.pipeline.study import StudyOptions, frame_columns, run_study
     from mien.pipeline.study_files import plan_study
     from mien.pipeline.study_report import write_study
     from mien.pipeline.table import open_writer
 
-    if options.every is not None and not options.every > 0:
-        raise OptionError(f"expected --every over 0 seconds, got {options.every:g}")
+    Span(every_s=options.every)  # refused before anything is made
     if options.seed < 0:
         raise OptionError(f"expected --seed of at least 0, got {options.seed}")
     require_matplotlib()
@@ -109,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
         return exits.ALL_FAILED
     if not options.quiet:
         print(f"{len(study.files)} files: {options.out / 'report.html'}")
-    return exits.SOME_FAILED if study.failures or plan.left_out else exits.OK  # fmt: skip
+    return exits.SOME_FAILED if study.failures or plan.left_out else exits.OK
 
 
 def left_out_lines(left_out: Sequence[tuple[str, str]], most: int = 5) -> list[str]:

@@ -1,0 +1,40 @@
+"""Options that several verbs have in common: how faces are found and read. Each is written here once."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "every": {
+        "type": float, "metavar": "SECONDS", "help": "of clips, take one frame in so many seconds",
+    },
+    "model": {
+        "default": "expression", "metavar": "NAME|FILE", "help": "expression network (default: %(default)s)",
+    },
+    "mesh": {
+        "action": "store_true", "help": "read the mesh too: action units, and whether they agree",
+    },
+    "min-face-px": {
+        "type": float, "default": 24.0, "metavar": "PX",
+        "help": "smallest face looked for, pixels (default: %(default)g)",
+    },
+    "detection-threshold": {
+        "type": float, "default": 0.7, "metavar": "SCORE",
+        "help": "least detector score, 0 to 1 (default: %(default)g)",
+    },
+    "detect-every": {
+        "type": int, "default": 1, "metavar": "FRAMES",
+        "help": "of clips, search a whole frame only after so many, and around the last faces in between "
+        "(default: %(default)s)",
+    },
+    "threads": {
+        "type": int, "default": 0, "metavar": "N", "help": "0 for one a core (default: %(default)s)",
+    },
+}  # fmt: skip
+
+
+def add_reading(verb: argparse.ArgumentParser, *names: str) -> None:
+    """Add these of `OPTIONS` to a verb."""
+    for name in names:
+        verb.add_argument(f"--{name}", **OPTIONS[name])
