@@ -74,4 +74,4 @@ def draw_corruptions(lines: Sequence[Mapping[str, Any]]) -> bytes:
         for axes in panels[4:]:
             axes.set_xlabel("severity (0: as it is)")
 
-    return drawn(5.0, draw)  # fmt: skip
+    return drawn(5.0, draw)

@@ -95,7 +95,7 @@ def _small_multiples(study: Study, names: Sequence[str], shown: Sequence[str]) -
         if kinds <= {"expression", "unit"}:
             figure.supxlabel(study.measures[names[0]].unit, fontsize=8.5)
 
-    return drawn(0.4 + high * (0.75 + LINE * len(shown)), draw)  # fmt: skip
+    return drawn(0.4 + high * (0.75 + LINE * len(shown)), draw)
 
 
 def _by_condition(study: Study, names: Sequence[str], shown: Sequence[str]) -> bytes:
@@ -143,7 +143,7 @@ def _differences(study: Study, names: Sequence[str]) -> bytes:
             "difference in mean probability, within participants (number of them in brackets)", fontsize=8.5
         )
 
-    return drawn(0.5 + high * (0.6 + LINE * len(names)), draw)  # fmt: skip
+    return drawn(0.5 + high * (0.6 + LINE * len(names)), draw)
 
 
 def _fill(panels: np.ndarray, count: int) -> None:

@@ -202,7 +202,7 @@ def _warnings(study: Study) -> list[str]:
             found.append(
                 f"No face at rest was found in {len(without)} of {len(study.files)} files, whose probabilities are not told: {', '.join(without[:5])}."
             )
-    return found  # fmt: skip
+    return found
 
 
 def _condition_table(study: Study) -> str:
@@ -280,7 +280,7 @@ def _comparisons(study: Study) -> str:
     return (
         f"There are {len(told)} comparisons (pairs of conditions times measures); the interval of {apart} excludes 0, and about "
         f"{0.05 * len(told):.1f} would do so by chance alone if nothing differed.{test}"
-    )  # fmt: skip
+    )
 
 
 def _file_table(study: Study) -> str:
