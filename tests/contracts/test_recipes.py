@@ -10,9 +10,9 @@ import torch
 
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
+from mien.engine.network import options_of
 from mien.engine.optim import learning_rate
 from mien.engine.recipe import RECIPES, Recipe, override, recipe_from
-from mien.engine.train import options_of
 from mien.methods.method import METHODS, create
 from mien.recipes import results
 from mien.recipes.measured import measured

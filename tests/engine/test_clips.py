@@ -16,9 +16,11 @@ from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Clip, Samples
 from mien.engine import cut_outs
 from mien.engine.export import export
-from mien.engine.pictures import Pictures, batches, plain_views, prepare
+from mien.engine.network import preprocess_of
+from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, override
-from mien.engine.train import Run, preprocess_of
+from mien.engine.train import Run
+from mien.engine.views import batches, plain_views
 from mien.errors import DataError, OptionError, ShapeError, WeightsError
 from mien.evaluate.clips import outputs_of_clips
 from mien.methods.method import METHODS, Counts, Method, Paper

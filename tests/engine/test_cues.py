@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from mien.engine.cues import CUE_PX, load_points, with_cues
-from mien.engine.pictures import Pictures, batches, cue_views
+from mien.engine.pictures import Pictures
 from mien.engine.recipe import Recipe, Views, override
 from mien.engine.train import Run
+from mien.engine.views import batches, cue_views
 from mien.errors import CheckpointError, DataError, DataNotFoundError, OptionError
 from mien.methods.method import METHODS
 from mien.transforms.au_cues import expression_map

@@ -16,9 +16,10 @@ import torch
 from mien.engine import checkpoint
 from mien.engine.checkpoint import load_checkpoint, load_network, part
 from mien.engine.curves import read_log
-from mien.engine.pictures import Pictures, batches, epoch_order
+from mien.engine.pictures import Pictures
 from mien.engine.recipe import override
 from mien.engine.train import Run
+from mien.engine.views import batches, epoch_order
 from mien.errors import CheckpointError, DataError, TrainingError
 from mien.methods.method import create
 
@@ -247,7 +248,8 @@ torch.set_num_threads(1)
 from conftest import LABELS, drawn_pictures
 from mien.datasets.protocol import Protocol
 from mien.engine.distributed import process_group
-from mien.engine.pictures import Pictures, batches
+from mien.engine.pictures import Pictures
+from mien.engine.views import batches
 from mien.engine.recipe import Recipe, override
 from mien.engine.train import Run
 from safetensors.torch import save_file

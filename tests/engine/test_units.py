@@ -17,10 +17,11 @@ from mien.engine import cut_outs as module
 from mien.engine.checkpoint import load_checkpoint, load_start
 from mien.engine.curves import read_log
 from mien.engine.export import export
-from mien.engine.pictures import Pictures, batches, prepare, unit_weights
+from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, override
 from mien.engine.selection import of_units
 from mien.engine.train import Run
+from mien.engine.views import batches, unit_weights
 from mien.errors import CheckpointError, DataError, OptionError, WeightsError
 from mien.methods.method import create
 from mien.methods.runner import ExpressionRunner, UnitsRunner

@@ -12,9 +12,11 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.engine.checkpoint import load_checkpoint
 from mien.engine.export import export
-from mien.engine.pictures import Pictures, batches
+from mien.engine.network import preprocess_of
+from mien.engine.pictures import Pictures
 from mien.engine.recipe import RECIPES, Recipe, Schedule, Views
-from mien.engine.train import preprocess_of, train
+from mien.engine.train import train
+from mien.engine.views import batches
 from mien.errors import CheckpointError, DataError, OptionError
 from mien.recipes import micro_loso, motion_maps
 from mien.recipes.micro_loso import read_maps, rows_of, run_system, train_fold

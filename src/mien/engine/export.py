@@ -12,9 +12,9 @@ import torch
 
 from mien.datasets.dataset import DATASETS
 from mien.engine.checkpoint import has_checkpoint, load_checkpoint, load_network
-from mien.engine.pictures import network_input
+from mien.engine.network import options_of
 from mien.engine.recipe import recipe_from
-from mien.engine.train import options_of
+from mien.engine.views import network_input
 from mien.errors import CheckpointError, OptionError, WeightsError
 from mien.files import write_whole
 from mien.labels.action_units import unit_numbers

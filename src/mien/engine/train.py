@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from mien.datasets.dataset import DATASETS, Dataset
@@ -32,7 +31,6 @@ from mien.engine.checkpoint import (
     load_checkpoint,
     load_network,
     load_optimiser,
-    load_start,
     optimiser_tensors,
     part,
     save_checkpoint,
@@ -40,23 +38,17 @@ from mien.engine.checkpoint import (
 from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
+from mien.engine.network import build, predict, preprocess_of, start
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
-from mien.engine.pictures import (
-    Pictures,
-    batches,
-    network_input,
-    plain_views,
-    prepare,
-    seed_of,
-    steps_an_epoch,
-)
+from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, recipe_from
 from mien.engine.selection import of_expressions, of_units, refuse_for_motion, refuse_for_units
+from mien.engine.views import batches, seed_of, steps_an_epoch
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.files import write_whole
-from mien.methods.method import METHODS, Method, create, reset_head
+from mien.methods.method import METHODS, Method
 from mien.methods.rule import RULES
-from mien.methods.task import Batch, Task
+from mien.methods.task import Batch
 from mien.types.media import Preprocess
 
 SAVE_EVERY_S = 300.0
@@ -126,64 +118,6 @@ def train(
     return Path(out)
 
 
-def preprocess_of(recipe: Recipe) -> Preprocess:
-    """The method's crop, at the recipe's size and number of frames.
-
-    Raises:
-        OptionError: the recipe sets frames for a method that takes single pictures.
-    """
-    preprocess = METHODS[recipe.method].preprocess
-    if recipe.frames and preprocess.frames is None:
-        raise OptionError(
-            f"expected no frames for {recipe.method!r}, which takes pictures, got {recipe.frames}"
-        )
-    return dataclasses.replace(
-        preprocess,
-        size_px=recipe.size_px or preprocess.size_px,
-        frames=recipe.frames or preprocess.frames,
-    )
-
-
-def options_of(recipe: Recipe) -> dict[str, Any]:
-    """The builder's options; one that is built for a side, `size`, or for `frames`, gets the recipe's."""
-    known = inspect.signature(METHODS[recipe.method].build).parameters
-    own = {"size": recipe.size_px, "frames": recipe.frames}
-    return {**recipe.options, **{name: value for name, value in own.items() if value and name in known}}
-
-
-def build(recipe: Recipe, classes: int) -> nn.Module:
-    """The recipe's network with its start."""
-    network = create(recipe.method, classes, **options_of(recipe))
-    if recipe.start == "shipped":
-        from mien.methods.static.mobile_expression import MobileExpression, load_shipped
-
-        if not isinstance(network, MobileExpression):
-            raise OptionError(
-                f"expected method 'mobile_expression' for start 'shipped', got {recipe.method!r}"
-            )
-        load_shipped(network)
-        reset_head(network, classes)
-    return network
-
-
-def _start(network: nn.Module, recipe: Recipe) -> dict[str, Any] | None:
-    """Load the weights that the recipe starts from, where it names another run or a file; says what was taken."""
-    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start))
-
-
-@torch.no_grad()
-def predict(
-    task: Task, pictures: Pictures, preprocess: Preprocess, device: torch.device | None = None
-) -> Tensor:
-    """Logits (N, K) of the plain aligned crops, one view, on the CPU."""
-    task.network.eval()
-    answers = []
-    for rows in torch.arange(len(pictures)).split(max(1, 128 // (pictures.frames or 1))):
-        crops = network_input(plain_views(pictures, rows, preprocess.size_px), preprocess)
-        answers.append(task.answer(crops.to(device or "cpu")).float().cpu())
-    return torch.cat(answers)
-
-
 class Run:
     """One run: network, optimiser and files.
 
@@ -225,7 +159,7 @@ class Run:
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
         torch.manual_seed(recipe.seed)
         network = build(recipe, len(protocol.labels))
-        self.started = _start(network, recipe)
+        self.started = start(network, recipe)
         self.network = network.to(self.group.device)
         flat = all(
             parameter.ndim < 5 for parameter in network.parameters()

@@ -114,7 +114,7 @@ class Explainer:
         try:
             import torch
 
-            from mien.engine.pictures import network_input
+            from mien.engine.views import network_input
             from mien.explain.maps import MAPS
         except ModuleNotFoundError:
             return None, NO_TORCH

@@ -23,9 +23,11 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.engine.checkpoint import load_checkpoint, load_network
 from mien.engine.cues import load_points, with_cues
-from mien.engine.pictures import Pictures, cue_views, network_input, prepare
+from mien.engine.network import options_of, predict, preprocess_of
+from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import RECIPES, Recipe, Views, override
-from mien.engine.train import options_of, predict, preprocess_of, train
+from mien.engine.train import train
+from mien.engine.views import cue_views, network_input
 from mien.errors import DataError, OptionError
 from mien.explain.maps import MAPS
 from mien.files import write_whole

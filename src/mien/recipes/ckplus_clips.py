@@ -39,7 +39,7 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import Protocol, load_protocol, name_share, people_of_split
 from mien.engine.checkpoint import code_version
 from mien.engine.linear import fit_classes
-from mien.engine.pictures import seed_of
+from mien.engine.views import seed_of
 from mien.errors import DataError
 from mien.evaluate import report
 from mien.files import write_whole

@@ -28,9 +28,9 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.datasets.samples import Samples
 from mien.engine.checkpoint import code_version, load_checkpoint, load_network
-from mien.engine.pictures import network_input
+from mien.engine.network import options_of, preprocess_of
 from mien.engine.recipe import recipe_from
-from mien.engine.train import options_of, preprocess_of
+from mien.engine.views import network_input
 from mien.errors import OptionError
 from mien.explain import human_likeness
 from mien.explain.faithfulness import faithfulness

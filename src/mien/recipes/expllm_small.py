@@ -43,9 +43,9 @@ from mien.engine.checkpoint import (
     save_checkpoint,
 )
 from mien.engine.optim import learning_rate, optimiser
-from mien.engine.pictures import seed_of
 from mien.engine.recipe import Optim, Schedule
 from mien.engine.train import SAVE_EVERY_S
+from mien.engine.views import seed_of
 from mien.errors import CheckpointError, OptionError, TrainingError
 from mien.evaluate.spoken import label_figures, unit_figures
 from mien.labels.expressions import EXPRESSIONS

@@ -165,7 +165,7 @@ def counts_of(recipe: dict[str, Any], classes: int) -> tuple[int, int]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from mien.engine.train import options_of, preprocess_of
+    from mien.engine.network import options_of, preprocess_of
     from mien.methods.method import METHODS, create
 
     plan = recipe_from(recipe)

@@ -36,10 +36,11 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import Protocol, load_protocol, people_of_split
 from mien.engine.checkpoint import code_version
 from mien.engine.linear import fit_classes
+from mien.engine.network import predict, preprocess_of
 from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import RECIPES, Recipe, override
 from mien.engine.selection import refuse_for_motion
-from mien.engine.train import Run, predict, preprocess_of
+from mien.engine.train import Run
 from mien.errors import CheckpointError, DataError, OptionError
 from mien.files import write_whole
 from mien.methods.micro import flow_kernel

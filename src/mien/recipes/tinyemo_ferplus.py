@@ -25,8 +25,8 @@ from torch import Tensor
 from mien.engine.calibration import calibrate
 from mien.engine.checkpoint import code_version, load_checkpoint, load_network, save_checkpoint
 from mien.engine.optim import learning_rate, optimiser
-from mien.engine.pictures import seed_of
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, override, register
+from mien.engine.views import seed_of
 from mien.files import whole
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.language.causal_lm import load_llm, word_embeddings

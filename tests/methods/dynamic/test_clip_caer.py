@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 
 from mien.datasets.protocol import load_protocol  # noqa: E402
 from mien.engine.optim import optimiser  # noqa: E402
-from mien.engine.pictures import network_input  # noqa: E402
 from mien.engine.recipe import RECIPES  # noqa: E402
+from mien.engine.views import network_input  # noqa: E402
 from mien.errors import OptionError, ShapeError, WeightsError  # noqa: E402
 from mien.methods.dynamic.clip_caer import RAER, ClipCaer, TemporalNet, from_authors  # noqa: E402
 from mien.methods.method import METHODS, create  # noqa: E402
