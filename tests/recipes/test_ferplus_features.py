@@ -8,9 +8,13 @@ import pytest
 pytest.importorskip("onnx", reason="recipes need onnx: pip install 'mien[train]'")
 
 from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import load_protocol
+from mien.engine.cues import load_points, with_cues
+from mien.engine.pictures import prepare
 from mien.errors import DataError
 from mien.methods.runner import ExpressionRunner
-from mien.recipes.ferplus_features import MapRunner, drawn_rows, load_units, seen
+from mien.recipes.ferplus_features import MapRunner, drawn_rows, load_units, seen, write_units
+from mien.types.mesh import BLENDSHAPES, MESH_POINTS, Mesh
 from mien.weights.store import load_weights
 
 
@@ -76,3 +80,44 @@ def test_units_go_with_the_splits_rows(tmp_path: Path) -> None:
         load_units(path, "train", np.array([0]), 4)
     with pytest.raises(DataError, match="expected an npz file with `units` and `public_test`"):
         load_units(path, "public_test", np.array([0]), 3)
+
+
+class EveryOther:
+    """A mesh reader that reads every other picture: its points lie around the middle of the face's own."""
+
+    def __init__(self, threads: int = 0) -> None:
+        pass
+
+    def read_each(self, images: np.ndarray, landmarks_xy_px: np.ndarray, quiet: bool = True) -> Mesh:
+        count = len(images)
+        spread = np.random.default_rng(0).normal(0, 8, (1, MESH_POINTS, 3))
+        middle = np.concatenate([landmarks_xy_px.mean(1), np.zeros((count, 1))], 1)[:, None]
+        points = (middle + spread).astype(np.float32)
+        points[1::2] = np.nan
+        return Mesh(
+            points,
+            np.ones(count, np.float32),
+            np.zeros((count, len(BLENDSHAPES)), np.float32),
+            np.zeros((count, 3), np.float32),
+            np.zeros((count, 3), np.float32),
+            tuple("too small" if place % 2 else "" for place in range(count)),
+        )
+
+
+def test_measured_units_and_points_are_read_back(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mien.recipes.ferplus_features.FaceMesh", EveryOther)
+    write_units(root, tmp_path / "units.npz", tmp_path / "points.npz")
+    protocol = load_protocol("ferplus_majority_8")
+    for split in (protocol.train, protocol.test):
+        samples = DATASETS["ferplus"].samples(root, protocol, split, check=False)
+        with np.load(root / f"{split}.npz") as stored:
+            count = len(stored["images"])
+        assert len(load_units(tmp_path / "units.npz", split, range(count), count).values) == count
+        pictures = prepare(samples, "mien_face_v1", 64)
+        points = load_points(tmp_path / "points.npz")
+        cues = with_cues(pictures, protocol.labels, points).cues
+        assert cues is not None
+        cued = {name for name, row in zip(pictures.ids, cues.rows.tolist(), strict=True) if row >= 0}
+        assert cued and cued <= set(points) and not set(pictures.ids) <= set(points)

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mien.datasets import ferplus
+from mien.datasets import fer2013, ferplus
 from mien.errors import DataError, MissingExtraError, WeightsError
 from mien.faces.crops import as_rgb, crop_detector, remembered_landmarks
 from mien.faces.mesh import FaceMesh
+from mien.faces.mesh_geometry import points_68
 from mien.faces.mesh_units import units_from_mesh
 from mien.files import whole
 from mien.methods.runner import ExpressionRunner
@@ -158,22 +159,38 @@ def _cut(
     return tokens, answers
 
 
-def write_units(root: str | Path, path: str | Path) -> None:
+def write_units(root: str | Path, path: str | Path, points: str | Path | None = None) -> None:
     """Measure the action units of all three splits by the face mesh, and write them as `load_units` reads them.
 
-    Half an hour of one core. Raises:
+    Half an hour of one core.
+
+    Args:
+        root: folder of FER+, npz layout.
+        path: the file of units.
+        points: a file for the 68 points of the faces that have a mesh, as `mien.engine.cues.load_points` reads it.
+
+    Raises:
         MissingExtraError, WeightsError: the mesh cannot be read on this machine; the message says what to do.
     """
-    reader, path = FaceMesh(threads=1), Path(path)
-    found: dict[str, np.ndarray] = {}
+    reader = FaceMesh(threads=1)
+    units: dict[str, np.ndarray] = {}
+    ids: list[str] = []
+    places: list[np.ndarray] = []
     for split in ferplus.SPLITS:
         images = ferplus.load(root, split).images
         mesh = reader.read_each(images, remembered_landmarks(images, crop_detector())[0], quiet=False)
-        units = units_from_mesh(mesh)
-        found |= {"units": np.array(units.units), split: units.values.astype(np.float16)}
+        measured = units_from_mesh(mesh)
+        units |= {"units": np.array(measured.units), split: measured.values.astype(np.float16)}
+        with np.load(Path(root) / f"{split}.npz") as stored:
+            names = fer2013.npz_ids(split, stored["fer_row"])
+        ids += [name for name, told in zip(names, mesh.told, strict=True) if told]
+        places.append(points_68(mesh)[mesh.told])
         print(f"{split}: {len(images)} pictures, {int((~mesh.told).sum())} without mesh")
-    with whole(path) as file:
-        np.savez_compressed(file, **found)  # type: ignore[arg-type]
+    with whole(Path(path)) as file:
+        np.savez_compressed(file, **units)  # type: ignore[arg-type]
+    if points is not None:
+        with whole(Path(points)) as file:
+            np.savez_compressed(file, ids=np.array(ids), points=np.concatenate(places))
 
 
 def load_units(path: str | Path, split: str, rows: Sequence[int] | np.ndarray, pictures: int) -> ActionUnits:
@@ -207,5 +224,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Action units of FER+'s pictures, from the face mesh.")
     parser.add_argument("--ferplus", required=True)
     parser.add_argument("--out", required=True, metavar="UNITS.npz")
+    parser.add_argument("--points", metavar="POINTS.npz", help="the 68 points too, for `au_cue`")
     options = parser.parse_args()
-    write_units(options.ferplus, options.out)
+    write_units(options.ferplus, options.out, options.points)
