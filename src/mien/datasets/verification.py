@@ -53,8 +53,9 @@ class Verification:
         return {**asdict(self), "ok": self.ok}
 
     def to_text(self) -> str:
-        """For people: a line a split, duplicates, people, and the problems."""
+        """For people: the problems first, then a line a split, duplicates and people."""
         lines = [f"{self.dataset} in {self.root}: {'as distributed' if self.ok else 'NOT as distributed'}"]
+        lines += [f"  problem: {problem}" for problem in self.problems]
         for split, classes in self.counts.items():
             inside = ", ".join(f"{label} {pictures:,}" for label, pictures in classes.items())
             lines.append(f"  {split}: {sum(classes.values()):,} pictures ({inside})")
@@ -63,7 +64,6 @@ class Verification:
             f"splits, {self.conflicting:,} with two labels; {self.shared_subjects:,} people in two splits"
         )
         lines += [f"  note: {note}" for note in self.notes]
-        lines += [f"  problem: {problem}" for problem in self.problems]
         return "\n".join([*lines, f"  sha256 {self.sha256 or '-'}"])
 
 
