@@ -20,12 +20,16 @@ from mien.recipes.measured import Measured, measured
 HEAD = """# Results
 
 Made by `python -m mien.recipes.results`; do not edit. What we measured stands apart from what authors report, and a gap is
-shown. Accuracy in percent on the protocol's test split, single model, single view, the epoch chosen on the selection
-split; intervals are 95 % bootstrap over pictures.
+shown. Accuracy in percent on the protocol's test split, single model, one crop a face (out of which `fer2013_vgg` cuts ten,
+as published), the epoch chosen on the selection split; intervals are 95 % bootstrap over pictures.
+
+Recipes that end in `_ferplus_budget` have one budget, 2e13 multiply-accumulates forward from random weights: a network that
+spends more on a face sees fewer. The largest see a part of one pass, and where UAR is 12.5 the network names one class
+always: it says that the budget is too small for it, and nothing else.
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
-`python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine included; milliseconds are on one thread of
-the same machine."""
+`python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
+included; milliseconds are on one thread of the same machine."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
 
