@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Samples
@@ -154,8 +155,13 @@ def test_a_run_starts_from_another_run(make: Callable[..., Run], tmp_path: Path)
     assert second.facts()["start"]["fresh"] == [] and "start" not in first.facts()
     with pytest.raises(CheckpointError, match="expected start 'fresh', 'shipped', the folder of a run"):
         make("third", "start=nowhere")
-    with pytest.raises(CheckpointError, match=r"head\.bias of shape \(3,\), not \(4,\)"):
-        load_start(create("mobile_units", 4), tmp_path / "first")
+    other = create("mobile_units", 4)  # other units: all but the last layer
+    found = load_start(other, tmp_path / "first")
+    assert found["fresh"] == found["unused"] == ["head.bias", "head.weight"]
+    assert torch.equal(other.state_dict()["trunk.0.conv.weight"], stored["trunk.0.conv.weight"])
+    save_file({**stored, "trunk.0.conv.weight": torch.zeros(1, 3)}, tmp_path / "odd.safetensors")
+    with pytest.raises(CheckpointError, match=r"trunk\.0\.conv\.weight of shape \(1, 3\), not"):
+        load_start(other, tmp_path / "odd.safetensors")
 
 
 def test_an_older_checkpoint_without_a_later_field_is_gone_on_with(make: Callable[..., Run]) -> None:

@@ -44,6 +44,8 @@ def test_changes_are_what_override_takes():
     changes = measured.changes_of(stored)
     assert changes == ("optim.sam_rho=0.05", "options.se=False")
     assert override(recipe, [*changes, "seed=7"]) == changed
+    begun = override(recipe, ["start=somewhere/of/mine/body.safetensors"])
+    assert measured.changes_of(begun.to_dict()) == ("start=body.safetensors",)
 
 
 def test_a_result_takes_the_place_of_the_earlier_one(tmp_path, monkeypatch):

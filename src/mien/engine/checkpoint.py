@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from mien.errors import CheckpointError
 
 FORMAT = 1
+TENSORS = "state.safetensors"
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -34,7 +36,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         # A clone gives every tensor memory of its own, as safetensors wants.
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
-            half / "state.safetensors",
+            half / TENSORS,
         )
         (half / "state.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
         old = folder.with_name(folder.name + ".old")
@@ -57,19 +59,23 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    old = folder.with_name(folder.name + ".old")
-    if not folder.is_dir() and old.is_dir():
-        folder = old  # a run killed between the two renames
+    folder = _standing(folder)
     try:
         facts = json.loads((folder / "state.json").read_text())
-        return load_file(folder / "state.safetensors"), facts
+        return load_file(folder / TENSORS), facts
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
 
 
+def _standing(folder: Path) -> Path:
+    """The folder itself; or what was there before, where a run was killed between the two renames."""
+    old = folder.with_name(folder.name + ".old")
+    return old if old.is_dir() and not folder.is_dir() else folder
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Whether there is anything to go on from."""
-    return folder.is_dir() or folder.with_name(folder.name + ".old").is_dir()
+    return _standing(folder).is_dir()
 
 
 def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
@@ -99,28 +105,32 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -
 def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
     """Start a network from another's weights, in place: every tensor whose name fits is taken.
 
+    A last layer, `head`, for another number of classes is left out.
+
     Args:
         network: what no tensor fits keeps its values.
         source: folder of a run (its best epoch), or a .safetensors file.
 
     Returns:
-        what was done: `source`, `taken` (how many), and the names `fresh` (kept) and `unused`.
+        what was done: `source`, `sha256` of its file, `taken` (how many), and the names `fresh` (kept) and `unused`.
 
     Raises:
         CheckpointError: there is nothing there, nothing fits, or a name fits and its shape does not.
     """
-    if source.is_dir():
-        tensors, _ = load_checkpoint(source / "best")
-    else:
-        try:
-            tensors = load_file(source)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} "
-                f"({error})."
-            ) from error
+    file = _standing(source / "best") / TENSORS if source.is_dir() else source
+    try:
+        tensors = load_file(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} ({error})."
+        ) from error
     own = network.state_dict()
-    taken = {name: value for name, value in tensors.items() if name in own}
+    taken = {
+        name: value
+        for name, value in tensors.items()
+        if name in own and not (name.startswith("head.") and len(value) != len(own[name]))
+    }
     other = [name for name, value in taken.items() if value.shape != own[name].shape]
     if other or not taken:
         detail = (
@@ -132,6 +142,7 @@ def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
     network.load_state_dict(taken, strict=False)
     return {
         "source": str(source),
+        "sha256": digest,
         "taken": len(taken),
         "fresh": sorted(own.keys() - taken.keys()),
         "unused": sorted(tensors.keys() - taken.keys()),

@@ -208,6 +208,8 @@ class Run:
             KeyboardInterrupt: it was stopped so.
         """
         self._resume()
+        if self.started is not None and not self.quiet:
+            tqdm.write("started from {source}: {taken} tensors; fresh: {fresh}".format(**self.started))
         with _asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
                 started = time.time()

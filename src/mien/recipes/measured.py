@@ -140,11 +140,12 @@ def result_of(run: Path, root: Path) -> Measured:
 def changes_of(recipe: dict[str, Any]) -> tuple[str, ...]:
     """In what a stored recipe differs from the registered one, as `--set` takes it; the seed apart.
 
-    A field that came to be after the run has its default.
+    A field that came to be after the run has its default. Of a start, its name is told without its place.
     """
     stored, own = (
         _flat(json.loads(json.dumps(one.to_dict()))) for one in (recipe_from(recipe), RECIPES[recipe["name"]])
     )
+    stored["start"] = Path(stored["start"]).name
     names = sorted({*stored, *own} - {"seed", "source"})
     return tuple(
         f"{name}={stored.get(name)}"
