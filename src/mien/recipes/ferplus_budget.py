@@ -7,6 +7,8 @@ transformers and large networks suffer most from it. Their own recipes stand in 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, Views, register
 
 BUDGET_MACS = 2e13
@@ -56,4 +58,9 @@ register(
     budgeted("gimefive", 0.313e9),
     budgeted("multitask_cnn", 0.143e9),
     budgeted("mobile_expression", 0.187e9),
+    # At its own width the budget ends before gate and SAM can matter; this one sees seven passes.
+    replace(
+        budgeted("se_swint_112", 0.098e9, dim=32, depths=[2, 2, 2, 2], drop_path=0.1),
+        name="se_swint_narrow_ferplus_budget",
+    ),
 )
