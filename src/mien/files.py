@@ -1,4 +1,4 @@
-"""Files that have their name only when they are whole."""
+"""Files that have their name only when they are whole, and the folders for them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from mien.errors import OptionError
 
 PART = "part"
 """Ending of a file that is being written: `.NAME.RANDOM.part`."""
@@ -39,3 +41,18 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write bytes, or text as UTF-8, as `whole` does."""
     with whole(path) as stream:
         stream.write(content if isinstance(content, bytes) else content.encode())
+
+
+def made_folder(path: Path, purpose: str) -> Path:
+    """A folder, made where it is missing.
+
+    Args:
+        purpose: "draw into", for the error.
+
+    Raises:
+        OptionError: it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"expected a folder to {purpose}, got the file {path}. Name another.")
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -119,10 +119,10 @@ def test_exit_code_3_if_nothing_could_be_read(name: str, capsys, tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--every", "0"], "expected every_s over 0 seconds, got 0"),
-        (["--every", "-1"], "expected every_s over 0 seconds, got -1"),
-        (["--every", "nan"], "expected every_s over 0 seconds, got nan"),
-        (["--start", "5", "--end", "0:05"], "expected end_s after start_s (5 s), got 5"),
+        (["--every", "0"], "expected --every over 0 seconds, got 0"),
+        (["--every", "-1"], "expected --every over 0 seconds, got -1"),
+        (["--every", "nan"], "expected --every over 0 seconds, got nan"),
+        (["--start", "5", "--end", "0:05"], "expected --end after --start (5 s), got 5 s"),
         (["--model", "expresion"], "no shipped network 'expresion'. Did you mean 'expression'?"),
         (["--model", "gone/x.onnx"], "expected an ONNX file at gone/x.onnx, got nothing there"),
         (["--model", "yunet"], "expected a network for expressions, got 'yunet'"),

@@ -46,7 +46,7 @@ def test_a_study_that_cannot_be(folder: Path, tmp_path: Path, capsys, monkeypatc
     for arguments, said in (
         ([tmp_path / "none"], "expected a folder with the files of a study"),
         ([folder, "--table", tmp_path / "none.csv"], "expected a table at"),
-        ([folder, "--every", "0"], "expected every_s over 0"),
+        ([folder, "--every", "0"], "expected --every over 0"),
         ([folder, "--baseline", "soon"], "expected a baseline 'auto'"),
         ([folder, "--model", "nobody"], "no shipped network 'nobody'"),
         ([folder, "--seed", "-1"], "expected --seed of at least 0"),

@@ -13,7 +13,7 @@ SOURCE = Path(mien.__file__).parent
 
 ROOMS = {
     "errors": 0,
-    "files": 0,
+    "files": 1,
     "labels": 1,
     "types": 1,
     "registry": 1,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.cli import exits
-from mien.cli.reading import add_reading
+from mien.cli.reading import add_reading, check_every
+from mien.errors import OptionError
 
 if TYPE_CHECKING:
     from mien.pipeline.analyzer import Analyzer
@@ -189,9 +190,10 @@ def _analyzer(options: argparse.Namespace) -> Analyzer:
         OptionError: times that are no part of a clip.
     """
     from mien.pipeline.analyzer import Analyzer
-    from mien.pipeline.clips import Span
 
-    Span(options.start, options.end, options.every)  # refused before networks are loaded and files begun
+    check_every(options.every)
+    if options.end is not None and not options.end > (options.start or 0):
+        raise OptionError(f"expected --end after --start ({options.start or 0:g} s), got {options.end:g} s")
     return Analyzer(
         options.model,
         mesh=options.mesh or options.columns == "openface",

@@ -11,6 +11,7 @@ from typing import Any
 from mien.cli import exits
 from mien.cli.reading import add_reading
 from mien.errors import OptionError
+from mien.files import made_folder
 
 EPILOG = """exit codes:
   0    done
@@ -65,7 +66,6 @@ def run(options: argparse.Namespace) -> int:
     from mien.evaluate.audit_data import of_protocol, of_table
     from mien.evaluate.audit_report import to_markdown, write_audit
     from mien.evaluate.canvas import require_matplotlib
-    from mien.evaluate.page import report_folder
     from mien.weights.store import load_weights
 
     if options.sample < 0 or options.seed < 0 or options.threads < 0:
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     weights = load_weights(options.model)
     if options.out is not None:
         require_matplotlib()
-        report_folder(options.out)
+        made_folder(options.out, "write the report to")
     table = Path(options.data)
     if table.exists() or table.suffix.lower() in (".csv", ".tsv"):
         data = of_table(table, weights.labels, options.subject, options.photos)

@@ -12,7 +12,7 @@ from typing import Any
 from mien.cli import exits
 from mien.cli.reading import add_reading
 from mien.errors import InputError
-from mien.files import whole
+from mien.files import made_folder, whole
 
 EPILOG = """exit codes:
   0    every picture was explained (one without a face is said to be so)
@@ -59,16 +59,15 @@ def run(options: argparse.Namespace) -> int:
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.explained import Explainer
     from mien.pipeline.inputs import expand
-    from mien.pipeline.overlay import drawing_folder
     from mien.types.media import Failure
 
-    if options.out is not None:
-        drawing_folder(options.out)
     explainer = Explainer(
         Analyzer(options.model, mesh=not options.no_mesh, threads=options.threads),
         None if options.map == "none" else options.map,
     )
     model = _language_model(options)
+    if options.out is not None:
+        made_folder(options.out, "draw into")
     shown: list[dict[str, Any]] = []
     failed = read = 0
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mien.errors import OptionError
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "every": {
         "type": float, "metavar": "SECONDS", "help": "of clips, take one frame in so many seconds",
@@ -38,3 +40,13 @@ def add_reading(verb: argparse.ArgumentParser, *names: str) -> None:
     """Add these of `OPTIONS` to a verb."""
     for name in names:
         verb.add_argument(f"--{name}", **OPTIONS[name])
+
+
+def check_every(every: float | None) -> None:
+    """Refuse `--every` before networks are loaded and files begun.
+
+    Raises:
+        OptionError: it is no positive number.
+    """
+    if every is not None and not every > 0:
+        raise OptionError(f"expected --every over 0 seconds, got {every:g}")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mien.cli import exits
-from mien.cli.reading import add_reading
+from mien.cli.reading import add_reading, check_every
 from mien.errors import OptionError
+from mien.files import made_folder
 
 EPILOG = """exit codes:
   0    every file was read, and none was left out
@@ -42,7 +43,7 @@ def add_verb(verbs: Any) -> None:
         "--baseline", metavar="auto|START-END|FILE",
         help="values relative to each face at rest: its calmest fifth, a stretch; a file for one participant alone",
     )  # fmt: skip
-    add_reading(verb, "mesh")
+    verb.add_argument("--mesh", action="store_true", help="action units and blinks too")
     verb.add_argument(
         "--test", action="store_true", help="also Wilcoxon's test of differences, adjusted by Holm"
     )
@@ -58,16 +59,14 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from mien.cli.display import ProgressBar
     from mien.evaluate.canvas import require_matplotlib
-    from mien.evaluate.page import report_folder
     from mien.pipeline.analyzer import Analyzer
-    from mien.pipeline.clips import Span
     from mien.pipeline.course import baseline_wish
     from mien.pipeline.study import StudyOptions, frame_columns, run_study
     from mien.pipeline.study_files import plan_study
     from mien.pipeline.study_report import write_study
     from mien.pipeline.table import open_writer
 
-    Span(every_s=options.every)  # refused before anything is made
+    check_every(options.every)
     if options.seed < 0:
         raise OptionError(f"expected --seed of at least 0, got {options.seed}")
     require_matplotlib()
@@ -77,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
         options.model, mesh=options.mesh, threads=options.threads, detect_every=options.detect_every
     )
     wishes = StudyOptions(options.every, baseline, options.seed, options.test)
-    frames = report_folder(options.out) / ("frames.parquet" if options.parquet else "frames.csv")
+    out = made_folder(options.out, "write the report to")
+    frames = out / ("frames.parquet" if options.parquet else "frames.csv")
     count = 0
 
     def done(row: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from mien.errors import CheckpointError
@@ -119,8 +119,8 @@ def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
     """
     file = _standing(source / "best") / TENSORS if source.is_dir() else source
     try:
-        tensors = load_file(file)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        content = file.read_bytes()
+        tensors = load(content)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} ({error})."
@@ -142,7 +142,7 @@ def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
     network.load_state_dict(taken, strict=False)
     return {
         "source": str(source),
-        "sha256": digest,
+        "sha256": hashlib.sha256(content).hexdigest(),
         "taken": len(taken),
         "fresh": sorted(own.keys() - taken.keys()),
         "unused": sorted(tensors.keys() - taken.keys()),

@@ -10,7 +10,7 @@ from typing import Any
 from mien.evaluate import page
 from mien.evaluate.audit import KEEPS, LEAST, Audit
 from mien.evaluate.audit_plots import draw_corruptions, draw_groups
-from mien.files import write_whole
+from mien.files import made_folder, write_whole
 from mien.transforms.corruptions import CORRUPTIONS
 
 COLUMNS = {
@@ -43,7 +43,7 @@ def write_audit(found: Audit, folder: Path) -> None:
         OptionError: the folder is a file.
         MissingExtraError: matplotlib is missing.
     """
-    folder = page.report_folder(folder)
+    folder = made_folder(folder, "write the report to")
     pictures: dict[str, tuple[bytes, str]] = {}
     if found.groups:
         pictures["groups.png"] = (

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mien.errors import OptionError
 from mien.files import write_whole
 
 STYLE = """
@@ -159,15 +158,3 @@ def write_pictures(folder: Path, pictures: Mapping[str, tuple[bytes, str]], name
             write_whole(folder / name, pictures[name][0])
         else:
             (folder / name).unlink(missing_ok=True)
-
-
-def report_folder(path: Path) -> Path:
-    """A folder to write a report to, made where it is missing.
-
-    Raises:
-        OptionError: it is a file.
-    """
-    if path.exists() and not path.is_dir():
-        raise OptionError(f"expected a folder to write the report to, got the file {path}. Name another.")
-    path.mkdir(parents=True, exist_ok=True)
-    return path

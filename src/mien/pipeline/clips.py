@@ -68,7 +68,7 @@ class Span:
 
     def __post_init__(self) -> None:
         if self.every_s is not None and not (self.every_s > 0 and math.isfinite(self.every_s)):
-            raise OptionError(f"expected every_s over 0 seconds, got {self.every_s:g}")
+            raise OptionError(f"expected every_s over 0 seconds, got {self.every_s}")
         for name in ("start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):

@@ -12,11 +12,10 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.errors import OptionError
 from mien.explain.evidence import DISAGREES
 from mien.explain.words import SEEN
 from mien.faces.mesh_geometry import points_68
-from mien.files import whole
+from mien.files import made_folder, whole
 from mien.pipeline.running import POOR, SURE, UNSURE, Look, RunningBand
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
@@ -242,18 +241,6 @@ class FreeNames:
         return name
 
 
-def drawing_folder(folder: Path) -> Path:
-    """A folder to draw into, made where it is missing.
-
-    Raises:
-        OptionError: it is a file.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(f"expected a folder to draw into, got the file {folder}. Name another.")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 class OverlayWriter:
     """Writes drawn pictures and clips into a folder: `NAME.png` a picture, `NAME.mp4` a clip, with the last ten seconds of
     its faces in a band below, see `mien.pipeline.running`.
@@ -263,7 +250,7 @@ class OverlayWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = drawing_folder(folder)
+        self.folder = made_folder(folder, "draw into")
         self._names = FreeNames()
         self._clip: _ClipOverlay | None = None
 

@@ -13,7 +13,7 @@ import onnxruntime
 
 from mien import __version__
 from mien.evaluate import page
-from mien.files import write_whole
+from mien.files import made_folder, write_whole
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.study import Study, write_tables
 from mien.pipeline.study_measures import BLINKS_STEP_S, EVENTS_STEP_S
@@ -45,7 +45,7 @@ def write_study(study: Study, analyzer: Analyzer, folder: Path) -> None:
         OptionError: the folder is a file.
         MissingExtraError: matplotlib is missing.
     """
-    folder = page.report_folder(folder)
+    folder = made_folder(folder, "write the report to")
     write_tables(study, folder)
     pictures = draw_study(study)
     page.write_pictures(folder, pictures, PLOTS)

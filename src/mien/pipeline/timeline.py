@@ -14,9 +14,9 @@ import numpy as np
 from PIL import ImageColor
 
 from mien.evaluate.canvas import printable, require_matplotlib
-from mien.files import write_whole
+from mien.files import made_folder, write_whole
 from mien.pipeline.events import OFF, ON
-from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames, drawing_folder
+from mien.pipeline.overlay import COLOURS, UNRELIABLE, FreeNames
 from mien.pipeline.plot_events import BAR, FACE, LANE, draw_event, in_lanes, put_faces
 from mien.pipeline.plot_page import (
     COLUMNS,
@@ -149,7 +149,7 @@ class PlotWriter:
 
     def __init__(self, folder: Path) -> None:
         require_matplotlib()
-        self.folder = drawing_folder(folder)
+        self.folder = made_folder(folder, "draw into")
         self._names = FreeNames()
 
     def __call__(self, course: Course) -> None:
