@@ -242,7 +242,7 @@ def test_onnx_gives_the_same_logits(method: Method, network: nn.Module) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_it_learns_drawn_faces(method: Method) -> None:
+def test_it_learns_to_tell_drawn_bars_apart(method: Method) -> None:
     """Two classes that differ by a bright bar above or below: the loss must fall to a fraction.
 
     A tenth of the rate is tried too, for logits that are cosines over a temperature of 0.01: they swing at 1e-3.
@@ -256,7 +256,7 @@ def test_it_learns_drawn_faces(method: Method) -> None:
 
 
 def learning_losses(method: Method, rate: float) -> list[float]:
-    """Losses of 25 steps of Adam, or of fewer until it is under 0.3 of the first; on eight drawn faces, of vast networks fewer."""
+    """Losses of 25 steps of Adam, or of fewer until it is under 0.3 of the first; on eight pictures, of vast networks fewer."""
     torch.manual_seed(0)
     network = create(method.name, classes=2, **method.quick_options).train()
     task = method.task(network)

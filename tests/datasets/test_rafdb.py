@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from mien.datasets import rafdb
 from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.errors import DataError, DataNotFoundError
+from mien.labels.attributes import RAFDB_ATTRIBUTES
 from mien.labels.expressions import COMPOUND_RAFDB, EXPRESSIONS
 
 NAMES = ("rafdb", "rafdb_compound")
@@ -57,6 +59,31 @@ def test_a_look_alike_reads_from_the_whole_set_and_from_its_part(name: str, tmp_
     assert found.duplicates == 0
     assert found.problems
     assert all("from memory" in problem for problem in found.problems if problem.startswith("expected"))
+
+
+def test_manual_annotations_become_attributes(tmp_path: Path) -> None:
+    data = DATASETS["rafdb"]
+    data.look_alike(tmp_path)
+    told = tmp_path / "basic" / "Annotation" / "manual" / "train_00002_manu_attri.txt"
+    told.write_text("1.5\t2.5\n" * 5 + "1\n2\n4\n")
+    (row,) = (row for row in data.rows(tmp_path) if row.id == "train_00002")
+    found = {name: RAFDB_ATTRIBUTES[name][value] for name, value in row.extras.items()}
+    assert found == {"gender": "female", "race": "asian", "age": "70+"}
+    samples = data.samples(tmp_path, "rafdb_basic", "train", check=False)
+    assert {name: values.dtype.kind for name, values in samples.extras.items()} == dict.fromkeys(found, "i")
+    for text, said in (
+        ("1 2\n" * 5 + "1\n2\n", "expected 5 lines of points, then gender, race, age, got '7 lines'"),
+        ("1 2\n" * 5 + "1\n3\n4\n", "line 7: expected race from 0 to 2, got '3'"),
+        ("1 2\n" * 5 + "female\n2\n4\n", "line 6: expected gender from 0 to 2, got 'female'"),
+    ):
+        told.write_text(text)
+        with pytest.raises(DataError, match=said):
+            data.rows(tmp_path)
+    told.unlink()
+    with pytest.raises(DataError, match="train_00002_manu_attri"):
+        data.rows(tmp_path)
+    shutil.rmtree(told.parent)
+    assert all(not row.extras for row in data.rows(tmp_path))
 
 
 def test_both_parts_lie_side_by_side(tmp_path: Path) -> None:

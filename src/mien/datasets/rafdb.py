@@ -2,7 +2,8 @@
 
 Source: Li, Deng, Du, "Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition in
 the Wild", CVPR 2017. Nobody here has seen the files: layout of the folders and all counts are from memory, the
-list's lines and the aligned names as public readers of the set write them. `list_patition_label.txt` is spelt so.
+list's lines and the aligned names as public readers of the set write them, the attributes as its README does.
+`list_patition_label.txt` is spelt so.
 
 The official split has training and test pictures only. One in ten of each training class, chosen by the hash of
 its name, is "train_held_out" and selects; the official training count is the sum of both.
@@ -19,6 +20,7 @@ from mien.datasets.dataset import Dataset, Reader, Row, register
 from mien.datasets.drawn import drawn_face, save, stable_seed
 from mien.datasets.held_out import HELD_OUT, CountedWhole, counts_after, enough_for, hold_out
 from mien.datasets.reading import at_line, class_of, file_reader, numbered_lines, wrong
+from mien.labels.attributes import RAFDB_ATTRIBUTES
 from mien.labels.expressions import CODES
 
 TRAIN = {
@@ -52,6 +54,8 @@ COMPOUND = {
 
 _NAME = re.compile(r"(train|test)_\d+\.jpg")
 _LIST = "EmoLabel/list_patition_label.txt"
+_MANUAL = "Annotation/manual"
+_POINTS = 5
 
 
 class _RafDbPart(Dataset):
@@ -65,8 +69,13 @@ class _RafDbPart(Dataset):
     expected_source = "from memory"
 
     def rows(self, root: Path) -> list[Row]:
-        """Rows in the list's order, the held-out part named; see `Dataset.rows`."""
-        listed = self._home(root) / _LIST
+        """Rows in the list's order, the held-out part named; see `Dataset.rows`.
+
+        Where the folder of manual annotations is there, `extras` hold "gender", "race" and "age", indices of
+        `RAFDB_ATTRIBUTES`.
+        """
+        listed, manual = self._home(root) / _LIST, self._home(root) / _MANUAL
+        attributed = manual.is_dir()
         if not listed.is_file():
             raise self.not_found(listed)
         rows = []
@@ -75,7 +84,9 @@ class _RafDbPart(Dataset):
             name = _NAME.fullmatch(fields[0])
             if len(fields) != 2 or name is None:
                 raise wrong(where, "a name and a class, such as 'train_00001.jpg 5'", line)
-            rows.append(Row(fields[0].removesuffix(".jpg"), name[1], class_of(self.name, fields[1], where)))
+            id = fields[0].removesuffix(".jpg")
+            extras = _attributes(manual / f"{id}_manu_attri.txt") if attributed else {}
+            rows.append(Row(id, name[1], class_of(self.name, fields[1], where), extras=extras))
         return hold_out(rows)
 
     def reader(self, root: Path, rows: Sequence[Row]) -> Reader:
@@ -95,6 +106,10 @@ class _RafDbPart(Dataset):
                     lines.append(f"{stem}.jpg {code}\n")
                     path = root / self.part / "Image" / "aligned" / f"{stem}_aligned.jpg"
                     save(path, drawn_face(label, 100, stable_seed(seed, stem)))
+                    noted = [str(number % len(values)) for values in RAFDB_ATTRIBUTES.values()]
+                    told = root / self.part / _MANUAL / f"{stem}_manu_attri.txt"
+                    told.parent.mkdir(parents=True, exist_ok=True)
+                    told.write_text("\n".join(["50.0\t50.0"] * _POINTS + noted) + "\n")
         listed = root / self.part / _LIST
         listed.parent.mkdir(parents=True, exist_ok=True)
         listed.write_text("".join(lines))
@@ -102,6 +117,24 @@ class _RafDbPart(Dataset):
     def _home(self, root: Path) -> Path:
         """`root` may be the whole set, or the folder of this part."""
         return root / self.part if (root / self.part).is_dir() else root
+
+
+def _attributes(path: Path) -> dict[str, int]:
+    """The last three lines of a file of five points and three numbers, by name.
+
+    Raises:
+        DataError: it is missing, or not so.
+    """
+    lines = list(numbered_lines(path))
+    if len(lines) != _POINTS + len(RAFDB_ATTRIBUTES):
+        expected = f"{_POINTS} lines of points, then {', '.join(RAFDB_ATTRIBUTES)}"
+        raise wrong(str(path), expected, f"{len(lines)} lines")
+    found = {}
+    for (name, values), (number, text) in zip(RAFDB_ATTRIBUTES.items(), lines[_POINTS:], strict=True):
+        if text not in map(str, range(len(values))):
+            raise wrong(at_line(path, number), f"{name} from 0 to {len(values) - 1}", text)
+        found[name] = int(text)
+    return found
 
 
 @register
@@ -114,7 +147,8 @@ class RafDb(_RafDbPart):
     layout = (
         "ROOT/basic/  (or ROOT itself)\n"
         "  EmoLabel/list_patition_label.txt    train_00001.jpg 5\n"
-        "  Image/aligned/train_00001_aligned.jpg"
+        "  Image/aligned/train_00001_aligned.jpg\n"
+        "  Annotation/manual/train_00001_manu_attri.txt    optional: 5 points, gender, race, age"
     )
     expected = {**counts_after(TRAIN), "test": TEST}
 
@@ -129,6 +163,7 @@ class RafDbCompound(_RafDbPart, CountedWhole):
     layout = (
         "ROOT/compound/  (or ROOT itself)\n"
         "  EmoLabel/list_patition_label.txt    train_0001.jpg 4\n"
-        "  Image/aligned/train_0001_aligned.jpg"
+        "  Image/aligned/train_0001_aligned.jpg\n"
+        "  Annotation/manual/train_0001_manu_attri.txt    optional: 5 points, gender, race, age"
     )
     expected = {"all": COMPOUND}

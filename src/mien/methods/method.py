@@ -69,7 +69,7 @@ class Counts:
     Attributes:
         parameters: of the whole network, trained or not.
         macs: multiply-accumulates of one face.
-        tolerance: relative, on both; 0 for exact.
+        tolerance: relative, on the parameters, 0 for exact; operations are held to it too, but to 2 % at least.
         source: who counted, and how.
         without: module names that are left out of the parameter count, where the published figure does so.
     """

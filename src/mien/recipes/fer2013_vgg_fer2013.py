@@ -23,12 +23,12 @@ PUBLISHED = Recipe(
     sources={
         "epochs": REPO,
         "batch_size": REPO,
-        "optim": REPO,
+        "optim": REPO + "; theirs decays biases and norms too",
         "schedule": REPO,
         "views.rotate_rad": "repository: 10 degrees for half of the pictures; here uniform to 10 for all",
-        "views.zoom": "repository: 0.8 to 1.2",
+        "views.zoom": "repository: area 0.8 to 1.2 with aspect 3/4 to 4/3; here side 0.82 to 1.22, no aspect",
         "views.shift": "repository: 0.2 of the side for half of the pictures; here to 0.1 for all",
-        "views.erase": "repository: half of the crops; here half of the pictures",
+        "views.erase": "repository: half of the crops, to a third of each, black; here half of the pictures, to a fifth, grey",
         "precision": "repository: mixed",
     },
 )
@@ -43,7 +43,7 @@ SHORT = replace(
     targets=Targets(soft=False, smoothing=0.1),
     ema=0.999,
     select_every=4,
-    source="set by us, for two and a half hours on two cores: one random crop instead of ten, cosine",
+    source="set by us, for about three hours on two cores: one random crop instead of ten, cosine",
     sources={},
 )
 

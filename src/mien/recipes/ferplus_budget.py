@@ -1,8 +1,9 @@
 """Every method on FER+ with one small budget, so that they can be compared on two cores.
 
 The budget is of multiply-accumulates, forward, one view: what a network does not spend on a face it spends on more
-faces. All start from nothing and learn in one way, set by us, so the comparison is of networks, not of recipes;
-transformers and large networks suffer most from it. Their own recipes stand in the other files.
+faces. All start from nothing and learn in one way, set by us, so the comparison is of networks, not of recipes, but
+for what belongs to a method's own loss: HSEmotion's smooths its labels by 0.1. SAM takes two passes a step, so a row
+with it spends twice the budget. Transformers and large networks suffer most. Their own recipes stand in the other files.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ register(
             "batch_size": REPO,
             "optim": "repository; its weight decay is parsed but not passed on",
             "schedule": REPO,
-            "views.erase": REPO,
+            "views.erase": REPO + ", there filled with the mean colour; here with a grey drawn at random",
             "start": "the authors start from IR-50 (MS-Celeb-1M) and a landmark network, which are not to be had "
             "here: give their files with `load_image_branch` and `load_landmark_branch`",
         },

@@ -38,6 +38,8 @@ register(
         schedule=Schedule("cosine", warmup_epochs=1),
         targets=Targets(soft=False),
         source="Saroop et al. 2021, arXiv 2110.15028; the learning figures were not found and are ours",
-        sources={"protocol": "gender, age and race are read from RAF-DB's attributes where they lie"},
+        sources={
+            "protocol": "gender, age and race are learned where RAF-DB's manual annotations lie beside the pictures"
+        },
     ),
 )

@@ -15,7 +15,7 @@ register(
         schedule=Schedule("cosine", warmup_epochs=1),
         views=Views(),
         targets=Targets(soft=False, smoothing=0.1, balanced=True),
-        source="Vats and Chadha 2023, arXiv 2301.10906",
+        source="Vats and Chadha 2023, arXiv 2301.10906; the learning figures were not found and are ours or from memory",
         sources={
             "optim.sam_rho": "default of the SAM paper",
             "targets.smoothing": "from memory",

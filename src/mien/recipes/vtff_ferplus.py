@@ -15,7 +15,7 @@ register(
         schedule=Schedule("cosine", warmup_epochs=2),
         views=Views(erase=0.5),
         targets=Targets(soft=False),
-        source="Ma, Sun and Li 2021, arXiv 2103.16854",
+        source="Ma, Sun and Li 2021, arXiv 2103.16854; the learning figures were not found and are ours or from memory",
         sources={"optim": "from memory: SGD with momentum, 1e-3 to 1e-2", "schedule": "from memory"},
     )
 )

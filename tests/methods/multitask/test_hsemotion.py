@@ -335,7 +335,6 @@ def test_counts_and_outputs(trunk: str, size: int, width: int, millions: float) 
         output = network(faces)
         assert network.features(faces).shape == (2, width)
     assert output["expression"].shape[1] + output["valence_arousal"].shape[1] == 10
-    assert output["expression"].softmax(1).sum(1) == pytest.approx(1.0)
     assert output["expression"].shape == (2, 8)
 
 

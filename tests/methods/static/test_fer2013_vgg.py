@@ -13,6 +13,7 @@ from torch.nn import functional  # noqa: E402
 from mien.datasets.ferplus import load  # noqa: E402
 from mien.engine.optim import learning_rate, optimiser  # noqa: E402
 from mien.engine.recipe import RECIPES  # noqa: E402
+from mien.engine.views import network_input  # noqa: E402
 from mien.errors import OptionError, ShapeError, WeightsError  # noqa: E402
 from mien.methods.method import METHODS  # noqa: E402
 from mien.methods.static.fer2013_vgg import (  # noqa: E402
@@ -207,15 +208,13 @@ def test_a_whole_checkpoint_and_a_strange_layer_are_refused() -> None:
         from_authors({"conv5a.weight": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.float64])
-def test_inputs_lie_between_0_and_1_whatever_the_array_was(kind: type) -> None:
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_inputs_lie_between_0_and_1_whatever_the_array_was(kind: torch.dtype) -> None:
     """The authors' loader divides once for float arrays; for bytes it would have divided twice."""
-    contract = METHODS["fer2013_vgg"].preprocess
-    pixels = np.arange(256).astype(kind)
-    found = (pixels - np.array(contract.mean)) / np.array(contract.std)
-    assert found.min() == 0
-    assert found.max() == 1
-    assert contract.channel_order == "GREY"
+    pixels = torch.arange(256).reshape(1, 1, 16, 16).expand(1, 3, 16, 16).to(kind)
+    found = network_input(pixels, METHODS["fer2013_vgg"].preprocess)
+    assert found.shape == (1, 1, 16, 16)
+    torch.testing.assert_close(found.flatten(), torch.arange(256) / 255)
 
 
 def test_the_recipe_has_the_authors_optimiser_and_plateau_rule() -> None:

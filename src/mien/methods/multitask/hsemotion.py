@@ -253,6 +253,8 @@ DIFFERS = (
     "Faces are aligned by five points; theirs are detector boxes.",
     "Weights are fresh unless `from_authors` gives them; theirs begin with identities of VGGFace2.",
     "The classes' term is divided by the batch's weights; CCC uses biased moments throughout.",
+    "The ten outputs are two layers, so that the expressions' layer can be exchanged.",
+    "EfficientNet-B2 and ReXNet are not here.",
 )
 HEADS = ("head", "affect")
 COUNTED = "parameters counted on timm's network without its last layer"

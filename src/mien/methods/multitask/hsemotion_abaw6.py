@@ -9,7 +9,8 @@ features or scores, and what helps most is a mean over neighbouring frames. This
 parts take features (N, D) or probabilities (T, K) in the order of `HSEMOTION_LABELS`, not faces.
 
 Differs from the paper: gaps are filled with the weights the right way round (one cell of the notebook has them
-swapped, a later cell does not). The sound branch (wav2vec 2.0) and late fusion are not here.
+swapped, a later cell does not). Not here: the sound branch (wav2vec 2.0) and late fusion, the head for emotion
+intensity on statistics of a clip, thresholds tuned for each action unit, the L2 of the valence head.
 
 Needs: features or probabilities of a clip's frames. Gives: scores of frames, in ABAW's orders.
 """

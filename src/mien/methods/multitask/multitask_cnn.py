@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import LabelError, ShapeError
+from mien.labels.attributes import RAFDB_ATTRIBUTES
 from mien.labels.expressions import order
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
@@ -36,12 +37,8 @@ from mien.types.media import Preprocess
 LABELS = order("rafdb")
 """RAF-DB's own order."""
 
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "gender": ("male", "female", "unsure"),
-    "age": ("0-3", "4-19", "20-39", "40-69", "70+"),
-    "race": ("caucasian", "african-american", "asian"),
-}
-"""RAF-DB's attributes in the order of its files, from memory."""
+ATTRIBUTES = {name: RAFDB_ATTRIBUTES[name] for name in ("gender", "age", "race")}
+"""RAF-DB's attributes, in the order of this network's outputs."""
 
 WIDTHS = (32, 64, 128, 256)
 
@@ -200,7 +197,7 @@ COUNTS = Counts(
 )
 DIFFERS = (
     "Trunk, input size, normalisation and term weights are ours; the paper's were not found.",
-    "Gender, age and race groups are RAF-DB's, from memory.",
+    "Gender, age and race groups are RAF-DB's; the paper's were not found.",
 )
 
 

@@ -115,6 +115,7 @@ DIFFERS = (
     "Colour is made grey inside the network, without rounding to whole grey levels.",
     "Evaluation is deterministic; the authors' transform mirrors test pictures at random.",
     "Faces are aligned by mien's template; the authors resize each data set's own crops.",
+    "The residual, squeeze-and-excitation, VGG-like and ResNet comparators are not here.",
 )
 
 

@@ -9,8 +9,8 @@ weighs the two feature maps against each other, per channel and per place; the f
 
 Differs from the paper: the map of patterns is made inside the network, from the 8-bit grey of the
 de-normalised input, so that the exported file needs nothing but the face; the fusion gate is by default one
-sigmoid of the summed global and local context, so that the two weights sum to 1 (the literal sum of two
-sigmoids is `gate="paper"`); trunks start from fresh weights unless `start_trunks` is called (the authors
+sigmoid of the summed global and local context, so that the two weights sum to 1 (`gate="paper"` is the sum of two
+sigmoids, as one third-party port writes it; another has it otherwise, the paper's equation was not seen); trunks start from fresh weights unless `start_trunks` is called (the authors
 start from a face recogniser, quoted from memory). The inner sizes are confirmed by the published parameter
 counts; activations and the learning recipe are from memory and from third-party ports.
 
@@ -127,7 +127,7 @@ class SelectiveFusion(nn.Module):
     Args:
         channels: C.
         gate: "sum_sigmoid", g = sigmoid(G' + L') of the contexts before their sigmoids; or "paper",
-            g = sigmoid(G') + sigmoid(L'), which lies in (0, 2), so that 1 - g can be negative.
+            g = sigmoid(G') + sigmoid(L') as one port has it, in (0, 2), so that 1 - g can be negative.
     """
 
     def __init__(self, channels: int, gate: str = "sum_sigmoid") -> None:
@@ -264,7 +264,10 @@ PAPER = Paper(
 PREPROCESS = Preprocess(224, "mien_face_v1", "RGB", IMAGENET_MEAN, IMAGENET_STD)
 DIFFERS = (
     "The map of patterns is made inside the network, from the 8-bit grey of the input.",
-    "The fusion's two weights sum to 1 (`gate='paper'` for the literal sum of two sigmoids).",
+    "The fusion's two weights sum to 1; `gate='paper'` is the sum of two sigmoids of a third-party port. The paper's "
+    "equation was not seen, and ports disagree.",
+    "Trunks start fresh unless `start_trunks` is called; the authors start from a face recogniser (from memory).",
+    "ReLU inside the fusion, the norm after the encoder and dropout of 0.5 are from ports and memory.",
     "Aligned by mien's own five points.",
 )
 SOURCE = "parameters: published, quoted from memory; operations: counted here"
