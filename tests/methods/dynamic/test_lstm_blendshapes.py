@@ -36,6 +36,21 @@ def test_the_recurrence_is_an_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(ours(x), theirs(x)[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("lstm_blendshapes", (52,)), ("lstm_blendshapes_clip", (16, 52))]
+)
+def test_all_layers_at_once_give_the_same(name: str, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    network = create(name).eval().double()
+    for parameter in network.parameters():  # so that no block is as good as another
+        nn.init.normal_(parameter, std=0.3)
+    values = torch.rand(5, *shape, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = network(values)
+        assert wanted.std() > 0.01
+        torch.testing.assert_close(network.for_inference()(values), wanted)
+
+
 def test_selu_is_its_activation() -> None:
     torch.manual_seed(0)
     layer, x = SeluLstm(3, 2), torch.randn(1, 1, 3)

@@ -100,6 +100,58 @@ class LstmBlendshapes(nn.Module):
             x = layer(x)
         return self.head(x[:, -1])
 
+    def for_inference(self) -> Staggered:
+        """The same logits by a seventh of the operations, one after another: what is exported."""
+        return Staggered(self)
+
+
+class Staggered(nn.Module):
+    """The layers all at once, each a step behind the one below it: in round r layer k is at step r - k.
+
+    One product a round then does for all layers, with their kernels as blocks of one matrix. A graph of it is small
+    enough to be exported in seconds.
+    """
+
+    def __init__(self, network: LstmBlendshapes) -> None:
+        super().__init__()
+        layers: list[SeluLstm] = list(network.recurrent)  # type: ignore[arg-type]
+        self.standard, self.head, self.shape = network.standard, network.head, network.shape
+        self.layers = len(layers)
+        first, units = layers[0].kernel.shape[0], [layer.recurrent.shape[0] for layer in layers]
+        zeros = layers[0].bias.new_zeros
+        weight, bias = zeros(first + sum(units), 4, sum(units)), zeros(4, sum(units))
+        begun = zeros(len(layers) - 1, sum(units))
+        with torch.no_grad():
+            below, own = slice(0, first), first
+            for number, (layer, count) in enumerate(zip(layers, units, strict=True)):
+                out = slice(own - first, own - first + count)
+                weight[below, :, out] = layer.kernel.unflatten(1, (4, count))
+                below = slice(own, own + count)
+                weight[below, :, out] = layer.recurrent.unflatten(1, (4, count))
+                bias[:, out] = layer.bias.unflatten(0, (4, count))
+                begun[number:, out] = 1
+                own += count
+        self.register_buffer("weight", weight.flatten(1))
+        self.register_buffer("bias", bias.flatten())
+        self.register_buffer("begun", begun)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `LstmBlendshapes.forward`."""
+        x = self.standard(x.flatten(0, -2)).view_as(x)
+        x = x[..., None] if len(self.shape) == 1 else x
+        hidden = cell = x.new_zeros(x.shape[0], self.begun.shape[1])
+        late = x[:, -1:].expand(
+            -1, self.layers - 1, -1
+        )  # for the lowest layers, which are done: nobody looks at it
+        for number, step in enumerate(torch.cat([x, late], 1).unbind(1)):
+            gates = torch.cat([step, hidden], 1) @ self.weight + self.bias
+            enter, forget, new, leave = gates.chunk(4, 1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * functional.selu(new)
+            hidden = torch.sigmoid(leave) * functional.selu(cell)
+            if number < self.layers - 1:
+                cell, hidden = cell * self.begun[number], hidden * self.begun[number]
+        return self.head(hidden[:, -self.head.in_features :])
+
 
 PAPER = Paper(
     "LSTM on blendshapes of video footage (title not seen)",
