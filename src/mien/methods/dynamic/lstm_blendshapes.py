@@ -112,6 +112,10 @@ class Staggered(nn.Module):
     enough to be exported in seconds.
     """
 
+    weight: Tensor
+    bias: Tensor
+    begun: Tensor
+
     def __init__(self, network: LstmBlendshapes) -> None:
         super().__init__()
         layers: list[SeluLstm] = list(network.recurrent)  # type: ignore[arg-type]
@@ -140,9 +144,8 @@ class Staggered(nn.Module):
         x = self.standard(x.flatten(0, -2)).view_as(x)
         x = x[..., None] if len(self.shape) == 1 else x
         hidden = cell = x.new_zeros(x.shape[0], self.begun.shape[1])
-        late = x[:, -1:].expand(
-            -1, self.layers - 1, -1
-        )  # for the lowest layers, which are done: nobody looks at it
+        # What the lowest layers see when they are done: nobody looks at it.
+        late = x[:, -1:].expand(-1, self.layers - 1, -1)
         for number, step in enumerate(torch.cat([x, late], 1).unbind(1)):
             gates = torch.cat([step, hidden], 1) @ self.weight + self.bias
             enter, forget, new, leave = gates.chunk(4, 1)
