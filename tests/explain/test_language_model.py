@@ -132,6 +132,25 @@ def test_sentences_that_nothing_holds_are_left_out(explanation):
     assert "Interpretation: AU6 is in the look of happiness.\n" in words.text
 
 
+@pytest.mark.parametrize(
+    ("text", "kept", "left_out"),
+    [
+        ("She misses her dog and the father of her child.", "", 1),
+        ("She is happy.", "", 1),
+        ("", "", 1),
+        ("AU6 is slight. She is lying to the police, and this is a sign of guilt.", "AU6 is slight.", 1),
+        ("AU6 is slight.She is lying to the police\nand this is a sign of guilt.", "AU6 is slight.", 2),
+        ("The face is well lit. The cheek raiser is slight.", "The cheek raiser is slight.", 1),
+        ("AU6 is slight. It goes with AU12 in a smile.", "AU6 is slight.", 1),
+    ],
+)
+def test_an_observation_says_its_unit_in_every_sentence(explanation, text, kept, left_out):
+    words = checked(written([observation(text, "AU6", intensity=None, side=None)]), explanation)
+    assert words.source == "model" and words.left_out == left_out
+    assert words.text.startswith(f"Key observations: {kept}\n" if kept else "Interpretation: ")
+    assert words.claims == 3 + text.count("AU12")
+
+
 def test_no_claim_has_no_rate(explanation):
     words = checked(written([], "It is in the look of happiness."), explanation)
     assert words.claims == 0 and math.isnan(words.hallucination_rate)
