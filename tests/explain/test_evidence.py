@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mien.errors import LabelError, ShapeError
 from mien.explain.affect import derived_affect
-from mien.explain.evidence import DISAGREES, disagreement, evidence_for, strength
+from mien.explain.evidence import DISAGREES, disagreement, evidence_for, intensity_of, strength
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.evidence import evidence_table
 from mien.labels.expressions import EXPRESSIONS, canonical
@@ -73,6 +73,15 @@ def test_a_smile_on_one_side_speaks_for_contempt():
     both = ActionUnits(units.units, units.values, "intensity", "test", left=units.values, right=units.values)
     assert of(evidence_for(one), "contempt") == 0.5
     assert of(evidence_for(both), "contempt") == 0
+
+
+def test_pressed_lips_of_the_mesh_do_not_speak_for_contempt():
+    values = face((14, 24), value=3.0).values
+    mesh = ActionUnits(TABLE.units, values, "intensity", "mesh", left=values, right=values)
+    evidence = evidence_for(mesh)
+    assert of(evidence, "contempt") == 0 and 14 not in evidence.of(0, "contempt")
+    assert evidence.of(0, "neutral")[24] == -1 and 14 not in evidence.of(0, "neutral")
+    assert intensity_of("contempt", mesh, 0) == 0
 
 
 def test_what_was_not_measured_is_left_out_and_never_zero():

@@ -85,6 +85,24 @@ def test_a_part_of_a_look_is_called_a_part():
     )
 
 
+def test_pressed_lips_of_the_mesh_are_said_once():
+    units = (4, 12, 14, 24)
+    values = np.array([[0, 0, 3.2, 3.2]], np.float32)
+    mesh = ActionUnits(units, values, "intensity", "mesh", values, values)
+    explanation = explain_face(scores(angry=0.6), mesh)
+    assert explanation.observed == (
+        "The lips are pressed together (AU24, marked, on both sides), which speaks for anger. "
+        "It may also be dimples: the mesh cannot tell the two apart."
+    )
+    assert "AU14" in explanation.facts()["units_not_measured"]
+    assert not explanation.evidence["contempt"] > 0
+    assert objection(claims_in("AU14 is there.")[0], explanation) == "not measured"
+    coded = explain_face(scores(angry=0.6), ActionUnits(units, values, "intensity", "FACS", values, values))
+    assert "AU14" in coded.observed and "mesh" not in coded.observed
+    at_rest = ActionUnits(units, np.full((1, 4), 0.4, np.float32), "intensity", "mesh")
+    assert {one.unit for one in explain_face(scores(angry=0.6), at_rest).others} == {4, 12, 14, 24}
+
+
 def test_a_unit_that_is_none_is_refused():
     with pytest.raises(LabelError, match="expected an action unit"):
         explain_face(scores(happy=0.9), face({3: 2}, units=(3, 12)))

@@ -17,6 +17,7 @@ from mien.explain.affect import derived_affect
 from mien.explain.evidence import DISAGREES, disagreement, evidence_for
 from mien.explain.explanation import Explanation, Observation
 from mien.explain.phrasebook import Phrasebook, phrasebook
+from mien.faces.mesh_units import PRESSED, pressed_once
 from mien.labels.action_units import ACTION_UNITS, unit_label, unit_number
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.claims import INTENSITIES
@@ -75,7 +76,7 @@ def explain_face(
     own = Scores(scores.names, scores.values[row : row + 1])
     evidence, apart, measured = None, math.nan, []
     if units is not None:
-        face = _row(units, row)
+        face = pressed_once(_row(units, row))
         evidence = evidence_for(face)
         apart = float(disagreement(evidence, own)[0])
         measured = _observations(face, phrases)
@@ -126,6 +127,8 @@ def _observations(units: ActionUnits, phrases: Phrasebook) -> list[Observation]:
         side = _side(units, int(column)) if seen else None
         supports = _supports(unit, side) if seen else ()
         text = _sentence(unit, value, letter, side, supports, phrases) if seen else ""
+        if seen and unit == PRESSED and units.source == "mesh":
+            text += " " + phrases.say("observation", "or_dimples")
         found.append(
             Observation(unit, ACTION_UNITS[unit], value, units.scale, seen, letter, side, supports, text)
         )

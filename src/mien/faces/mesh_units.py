@@ -13,8 +13,9 @@ cheekPuff) a distance stands in. See docs/mesh.md for how well each works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,8 @@ PRESENT = 1.0
 """A unit of at least this intensity counts as there."""
 SIDE_YAW_RAD = 0.5
 """Turned further than this, the far side of the face is hidden too much to be told."""
+PRESSED, DIMPLED = 24, 14
+"""Two units with the same evidence, `mouthPress*`: one number in two columns."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +217,25 @@ def units_from_evidence(
         left=scaled[..., 1],
         right=scaled[..., 0],
     )
+
+
+def pressed_once(units: ActionUnits) -> ActionUnits:
+    """The same units, but what AU14 and AU24 share counts once, as AU24: AU14 is NaN in faces that press the lips.
+
+    Where the shared evidence is at most a trace neither is there, and AU14 keeps its value. Units that no mesh measured
+    are given back as they are.
+    """
+    if units.source != "mesh" or not {PRESSED, DIMPLED} <= set(units.units):
+        return units
+    column = units.units.index(DIMPLED)
+    pressed = units.values[:, column] > PRESENT
+    changed: dict[str, Any] = {}
+    for name in ("values", "left", "right"):
+        array = getattr(units, name)
+        if array is not None:
+            changed[name] = array.copy()
+            changed[name][pressed, column] = np.nan
+    return replace(units, **changed)
 
 
 def is_two_sided(rule: Rule) -> bool:
