@@ -130,6 +130,39 @@ def test_doubt_regions_and_sides_are_named():
     assert "under the level at which it is sure" in explanation.conclusion
 
 
+EVEN = {"mouth": 0.05, "left cheek": 0.11, "right cheek": 0.12}
+
+
+@pytest.mark.parametrize(
+    ("regions", "areas", "said"),
+    [
+        ({"mouth": 0.45, "left cheek": 0.17}, EVEN, "looked mostly at mouth (45 %) and left cheek (17 %)."),
+        ({"mouth": 0.51, "left cheek": 0.1}, EVEN, "looked mostly at mouth (51 %)."),
+        (
+            {"mouth": 0.09, "left cheek": 0.04},
+            EVEN,
+            "map stands out at mouth (9 %), but most of it lies elsewhere.",
+        ),
+        (
+            {"nose": 0.09, "mouth": 0.04},
+            None,
+            "map stands out at nose (9 %) and mouth (4 %), but most of it lies elsewhere.",
+        ),
+        (EVEN, EVEN, "No part of the face stands out in the network's map."),
+        (
+            {"left cheek": 0.1},
+            {"left cheek": 0.3, "right cheek": 0.3},
+            "Most of the network's map (90 %) lies outside the parts of the face.",
+        ),
+    ],
+)
+def test_mostly_is_said_of_most_of_the_map_alone(regions, areas, said):
+    text = explain_face(scores(happy=0.9), regions=regions, areas=areas).interpretation
+    assert text.endswith(said)
+    assert ("mostly" in text) == ("mostly" in said)
+    assert "network" not in explain_face(scores(happy=0.9), areas=EVEN).interpretation.split(".", 1)[1]
+
+
 def test_probabilities_are_said_as_such():
     explanation = explain_face(scores(happy=0.9), face({12: 0.97, 6: 0.4}, scale="probability"))
     assert [one.unit for one in explanation.observations] == [12]

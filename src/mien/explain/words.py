@@ -34,6 +34,10 @@ MANY = 3
 """A unit of more expressions than these is said to be shared by many."""
 LEAST_SHARE = 0.05
 """A unit that makes up less of an expression's look is not named for it."""
+MOSTLY = 0.5
+"""From this share of the map on, the network is said to have looked mostly there."""
+STANDS_OUT = 1.5
+"""A part stands out where the map is so many times as dense as on average; an even map has none."""
 LITTLE = 0.15
 """Where no expression has more of its look on the face, the units say little."""
 
@@ -46,6 +50,7 @@ def explain_face(
     uncertain: bool = False,
     reasons: str = "",
     regions: Mapping[str, float] | None = None,
+    areas: Mapping[str, float] | None = None,
     language: str = "en",
 ) -> Explanation:
     """One face in words.
@@ -57,6 +62,8 @@ def explain_face(
         uncertain: the confidence is under the model's threshold, as `Faces.uncertain` says.
         reasons: what speaks against the picture, as `Quality.reasons` says; empty for a good one.
         regions: region of the face -> share of the network's heat map, 0 to 1.
+        areas: the same regions -> share of the map's pixels: what an even map would have there. Left out, every
+            region counts as one that stands out.
         language: of `phrases/`.
 
     Raises:
@@ -87,7 +94,12 @@ def explain_face(
     return Explanation(
         observed=_observed(seen, flags, phrases),
         observations=seen,
-        interpretation=" ".join(_interpretation(own, seen, evidence, apart, flags, shares, phrases)),
+        interpretation=" ".join(
+            [
+                *_interpretation(own, seen, evidence, apart, flags, phrases),
+                *_looked(shares, areas or {}, phrases),
+            ]
+        ),
         conclusion=" ".join(_conclusion(own, flags, reasons, affect, phrases)),
         evidence=dict(zip(evidence.names, map(float, evidence.scores[0]), strict=True)) if evidence else {},
         disagreement=apart,
@@ -208,10 +220,9 @@ def _interpretation(
     evidence: Evidence | None,
     apart: float,
     flags: tuple[str, ...],
-    regions: Mapping[str, float],
     phrases: Phrasebook,
 ) -> Iterator[str]:
-    """How the units combine, what contradicts, whether units and network agree, and where the network looked."""
+    """How the units combine, what contradicts, and whether units and network agree."""
     label = scores.top[0]
     if evidence is None or "not_measured" in flags:
         yield phrases.say("interpretation", "not_measured")
@@ -226,10 +237,23 @@ def _interpretation(
             nouns = phrases.listed([phrases.noun(name) for name in blind])
             yield phrases.say("interpretation", "too_little", expressions=nouns)
         yield from _verdict(label, seen, evidence, apart, phrases)
-    looked = sorted(regions.items(), key=lambda item: -item[1])[:2]
-    if looked:
-        named = [f"{name} ({phrases.percent(share)})" for name, share in looked]
-        yield phrases.say("interpretation", "regions", regions=phrases.listed(named))
+
+
+def _looked(shares: Mapping[str, float], areas: Mapping[str, float], phrases: Phrasebook) -> Iterator[str]:
+    """Where the network looked: up to two parts that stand out, and whether they hold most of the map."""
+    if not shares:
+        return
+    out = {name: share for name, share in shares.items() if share > STANDS_OUT * areas.get(name, 0)}
+    named = sorted(out.items(), key=lambda item: -item[1])[:2]
+    outside, room = 1 - sum(shares.values()), 1 - sum(areas.values())
+    if named:
+        most = sum(share for _, share in named) >= MOSTLY
+        parts = phrases.listed([f"{name} ({phrases.percent(share)})" for name, share in named])
+        yield phrases.say("interpretation", "regions" if most else "regions_less", regions=parts)
+    elif outside >= MOSTLY and outside > STANDS_OUT * room:
+        yield phrases.say("interpretation", "regions_outside", percent=phrases.percent(outside))
+    else:
+        yield phrases.say("interpretation", "regions_even")
 
 
 def _combined(
