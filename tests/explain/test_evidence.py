@@ -22,7 +22,6 @@ PROTOTYPES = {
     "angry": (4, 5, 7, 23, 24),
     "disgust": (9, 16, 17),
     "fear": (1, 2, 4, 5, 20, 25),
-    "contempt": (14,),
     "neutral": (),
 }
 
@@ -73,6 +72,16 @@ def test_a_smile_on_one_side_speaks_for_contempt():
     both = ActionUnits(units.units, units.values, "intensity", "test", left=units.values, right=units.values)
     assert of(evidence_for(one), "contempt") == 0.5
     assert of(evidence_for(both), "contempt") == 0
+
+
+def test_contempt_is_a_thing_of_one_side():
+    """EMFACS: R12A+R14A. Dimples on both sides are no contempt, and without sides it cannot be told."""
+    dimples = face((14,)).values
+    one = evidence_for(face((14,), left=dimples, right=np.zeros_like(dimples)))
+    assert one.best(0) == "contempt" and of(one, "contempt") == 0.5
+    assert disagreement(one, sure("contempt"))[0] == 0
+    assert of(evidence_for(face((14,), left=dimples, right=dimples)), "contempt") == 0
+    assert np.isnan(of(evidence_for(face((14,))), "contempt"))
 
 
 def test_pressed_lips_of_the_mesh_do_not_speak_for_contempt():

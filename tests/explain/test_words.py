@@ -79,7 +79,7 @@ def test_too_little_measured_gives_no_verdict():
 
 
 def test_a_part_of_a_look_is_called_a_part():
-    explanation = explain_face(scores(contempt=0.9), face({14: 3}))
+    explanation = explain_face(scores(contempt=0.9), face({14: 3}, (14,), left={14: 3}, right={}))
     assert explanation.interpretation == (
         "AU14 makes up 100 % of the look of contempt, as far as it could be measured. Units and network agree."
     )

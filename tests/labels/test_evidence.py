@@ -29,6 +29,9 @@ def test_a_weight_is_the_mean_of_its_sources():
     assert weight("happy", 12) == 1
     assert weight("happy", 6) == pytest.approx((1 + 1 + 0.51 + 1) / 4)
     assert weight("contempt", 14) == 1
+    assert np.argwhere(evidence_table().one_sided).tolist() == [
+        [EXPRESSIONS.index("contempt"), evidence_table().units.index(unit)] for unit in (12, 14)
+    ]
     assert weight("sad", 12) == 0 and weight("sad", 12, "speaks_against") == 0.5
     assert weight("happy", 4, "speaks_against") > 0
 

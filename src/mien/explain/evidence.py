@@ -36,7 +36,7 @@ def strength(values: np.ndarray, scale: str) -> np.ndarray:
 def evidence_for(units: ActionUnits, table: EvidenceTable | None = None) -> Evidence:
     """The evidence of N faces; the formula stands at the head of this file.
 
-    A unit that a weight counts on one side only (AU12 for contempt) enters with the difference of the two sides, and
+    A unit that a weight counts on one side only (AU12 and AU14 for contempt) enters with the difference of the two sides, and
     counts as not measured where these cannot be told. Pressed lips that a mesh saw count as AU24 alone, see `pressed_once`.
 
     Args:
