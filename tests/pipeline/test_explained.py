@@ -53,7 +53,7 @@ def test_without_torch_the_map_is_missing_and_said_to_be(
 def test_without_mesh_the_words_say_so(analyzer: Analyzer, astronaut: np.ndarray) -> None:
     _, (face,) = Explainer(analyzer, None).explain(astronaut)
     assert "not_measured" in face.explanation.flags and face.heat is None
-    assert "No action unit could be measured" in face.explanation.text
+    assert "No action units were given." in face.explanation.text
 
 
 def test_a_map_that_does_not_exist_or_cannot_be_is_refused(analyzer: Analyzer, astronaut: np.ndarray) -> None:

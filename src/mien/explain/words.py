@@ -57,7 +57,7 @@ def explain_face(
 
     Args:
         scores: calibrated probabilities of N faces.
-        units: action units of the same faces; `None` where none were measured.
+        units: action units of the same faces; `None` where nobody measured any.
         row: which face.
         uncertain: the confidence is under the model's threshold, as `Faces.uncertain` says.
         reasons: what speaks against the picture, as `Quality.reasons` says; empty for a good one.
@@ -92,7 +92,7 @@ def explain_face(
     flags += ("uncertain",) * bool(uncertain) + ("unreliable",) * bool(reasons)
     affect = _affect(own)
     return Explanation(
-        observed=_observed(seen, flags, phrases),
+        observed=_observed(seen, flags, units is not None, phrases),
         observations=seen,
         interpretation=" ".join(
             [
@@ -208,9 +208,9 @@ def _flags(measured: bool, seen: bool, evidence: Evidence | None, apart: float) 
     return tuple(flags)
 
 
-def _observed(seen: tuple[Observation, ...], flags: tuple[str, ...], phrases: Phrasebook) -> str:
+def _observed(seen: tuple[Observation, ...], flags: tuple[str, ...], given: bool, phrases: Phrasebook) -> str:
     if "not_measured" in flags:
-        return phrases.say("observation", "not_measured")
+        return phrases.say("observation", "not_measured" if given else "not_given")
     return " ".join(one.text for one in seen) or phrases.say("observation", "nothing_seen")
 
 

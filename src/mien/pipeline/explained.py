@@ -51,7 +51,7 @@ class Explainer:
     """Explains the answers of one `Analyzer`.
 
     Args:
-        analyzer: with `mesh=True` for action units; without it the words say that none were measured.
+        analyzer: with `mesh=True` for action units; without it the words say that none were given.
         map_name: of `mien.explain.maps.MAPS`; `None` for no heat map. An ONNX file takes "occlusion" and "rise"; the
             network that ships takes all.
         language: of the words.
