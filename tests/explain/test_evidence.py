@@ -204,4 +204,6 @@ def test_the_table_tells_most_expressions_of_facs_coded_sequences(data_folder):
     right = [evidence.best(row) == name for row, name in enumerate(truth)]
     assert len(right) == 327
     assert sum(right) == 281
-    assert not any(of_row for of_row, name in zip(right, truth, strict=True) if name == "contempt")  # no sides
+    assert not any(
+        of_row for of_row, name in zip(right, truth, strict=True) if name == "contempt"
+    )  # no sides

@@ -19,7 +19,7 @@ from mien.explain.endpoint import LanguageModel
 from mien.explain.explanation import Explanation
 from mien.explain.phrasebook import phrasebook
 from mien.labels.action_units import unit_number
-from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, names_label
 
 MOST_CHARACTERS = 4000
 """Sentences that are longer together are refused."""
@@ -206,7 +206,7 @@ def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim], bo
             beside = named[place] or (place == 0 and not any(named))
             yield 0, sentence, [claim] if beside else [], named[place]
     for sentence in _split(data["interpretation"]):
-        yield 1, sentence, [], bool(claims_in(sentence)) or label_in(sentence) is not None
+        yield 1, sentence, [], bool(claims_in(sentence)) or names_label(sentence)
 
 
 def _split(text: str) -> list[str]:
