@@ -168,7 +168,7 @@ def _labels(text: str, labels: tuple[str, ...]) -> list[str]:
 
 
 def _named_one_by_one(text: str) -> str:
-    """ "AU1+AU2" for "AU1+2", "AU1, AU2 and AU5" for "AUs 1, 2 and 5"; a list ends before what is no FACS number."""
+    """As in "AU1+AU2" for "AU1+2" and "AU1, AU2 and AU5" for "AUs 1, 2 and 5"; only known FACS numbers go on a list."""
     pieces, at = [], 0
     for match in _FIRST.finditer(text):
         pieces += [text[at : match.start()], "AU", match["first"]]
