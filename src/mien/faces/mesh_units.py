@@ -3,7 +3,8 @@
 Evidence is a blendshape or a distance in the face turned to look ahead. Its scale, from 0 to 5, is set on
 photographs, not by FACS coders: 0 is the middle of neutral faces (`neutral`), 1 is what one neutral face in twenty
 passes (`trace`), 5 is what one face in two hundred of all expressions passes (`full`); straight lines between. So a
-value of at least 1 is "there, as mien counts it", and the numbers are NOT those of a certified coder.
+value of at least 1 is "there, as mien counts it", and the numbers are NOT those of a certified coder. AU27 is the one
+exception: it goes on from AU26 on the same blendshape, with its 0 at AU26's 1 and its 1 at AU26's 3.
 
 Source of the units: Ekman, Friesen and Hager, "Facial Action Coding System", 2002. Which blendshape stands for which
 unit is ours, from the blendshapes' names; where the network leaves one near 0 on every face (cheekSquint, noseSneer,
@@ -131,7 +132,7 @@ RULES = (
     Rule(24, "mouthPress*", 0.0327, 0.304, 0.542, "the same evidence as 14"),
     Rule(25, "lip_gap", 0.0419, 0.168, 0.417),
     Rule(26, "jawOpen", 0.0199, 0.26, 0.767, "also where the jaw is so low that FACS codes 27 instead"),
-    Rule(27, "jawOpen", 0.26, 0.514, 0.767, "a wider 26: starts where 26 is at 3"),
+    Rule(27, "jawOpen", 0.26, 0.514, 0.767, "a wider 26: 0 up to 26's 1, 1 where 26 is at 3, 5 at 26's 5"),
     Rule(28, "mouthRollUpper", 0.0253, 0.273, 0.476, "not measured"),
     Rule(
         43,
