@@ -71,6 +71,15 @@ def test_only_the_facts_are_sent_and_a_schema_is_asked_for(language_server, expl
         describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
 
 
+@pytest.mark.parametrize("key", ["secret\r", "secret\n", "sécret", "ключ", "se cret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(language_server, explanation, monkeypatch, key):
+    monkeypatch.setenv("MIEN_TEST_KEY", key)
+    with pytest.raises(OptionError, match="printable ASCII without blanks in MIEN_TEST_KEY") as caught:
+        describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
+    assert key not in str(caught.value) and "cret" not in str(caught.value)
+    assert language_server.requests == []
+
+
 def test_a_server_without_schemas_is_asked_once_more(language_server, explanation):
     language_server.refuses_schema = True
     language_server.says("<think>AU4? No.</think>\n```json\n" + written() + "\n```")
@@ -265,7 +274,16 @@ def test_another_machine_needs_leave(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "127.0.0.1:8080", "http://", "http://me:secret@127.0.0.1/v1"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "127.0.0.1:8080",
+        "http://",
+        "http://me:secret@127.0.0.1/v1",
+        "http://[::1",
+        "http://127.0.0.1:port/v1",
+        "http://127.0.0.1:99999/v1",
+    ],
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(OptionError, match="expected an address"):

@@ -108,7 +108,7 @@ def describe(explanation: Explanation, model: LanguageModel, *, fallback: bool =
 
     Raises:
         LanguageModelError: without `fallback`: no answer, or one that cannot be used.
-        OptionError: the model's key is not set.
+        OptionError: the model's key is not set, or cannot be sent.
     """
     messages = [
         {"role": "system", "content": INSTRUCTIONS},
