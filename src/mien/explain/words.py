@@ -91,15 +91,14 @@ def explain_face(
     flags = _flags(bool(measured), bool(seen), evidence, apart)
     flags += ("uncertain",) * bool(uncertain) + ("unreliable",) * bool(reasons)
     affect = _affect(own)
+    told = [
+        *_interpretation(own, seen, evidence, apart, flags, phrases),
+        *_looked(shares, areas or {}, phrases),
+    ]
     return Explanation(
         observed=_observed(seen, flags, units is not None, phrases),
         observations=seen,
-        interpretation=" ".join(
-            [
-                *_interpretation(own, seen, evidence, apart, flags, phrases),
-                *_looked(shares, areas or {}, phrases),
-            ]
-        ),
+        interpretation=" ".join(told),
         conclusion=" ".join(_conclusion(own, flags, reasons, affect, phrases)),
         evidence=dict(zip(evidence.names, map(float, evidence.scores[0]), strict=True)) if evidence else {},
         disagreement=apart,
