@@ -58,19 +58,24 @@ def main() -> None:
     evidence = evidence_for(units)
     apart = disagreement(evidence, scores)
     wrong = np.array([name != label for name, label in zip(scores.top, truth, strict=True)])
-    flagged = apart >= DISAGREES
+    flagged, told = apart >= DISAGREES, np.isfinite(apart)
     named = np.array([evidence.best(row) == label for row, label in enumerate(truth)])
     figures = {
         "data_sha256": hashlib.sha256((root / "ckplus48_au.npz").read_bytes()).hexdigest(),
         "sequences": len(truth),
         "evidence_names_the_label": int(named.sum()),
         "network_wrong": int(wrong.sum()),
-        "disagreement_told": int(np.isfinite(apart).sum()),
+        "evidence_names_the_label_of_contempt": int(named[np.array(truth) == "contempt"].sum()),
+        "disagreement_told": int(told.sum()),
+        "disagreement_told_and_network_wrong": int((told & wrong).sum()),
         "flagged": int(flagged.sum()),
         "flagged_and_wrong": int((flagged & wrong).sum()),
         "uncertain": int(uncertain.sum()),
         "uncertain_and_wrong": int((uncertain & wrong).sum()),
-        "auroc_of_disagreement_for_errors": auroc(-apart[~wrong], -apart[wrong]),
+        "auroc_of_disagreement_for_errors": auroc(-apart[told & ~wrong], -apart[told & wrong]),
+        "auroc_of_confidence_for_the_same": auroc(
+            scores.confidence[told & ~wrong], scores.confidence[told & wrong]
+        ),
         "auroc_of_confidence_for_errors": auroc(scores.confidence[~wrong], scores.confidence[wrong]),
     }
     for name, value in figures.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mien.explain.human_likeness import (
     joined,
     likeness,
     ncc,
+    to_dicts,
     to_markdown,
     to_mean_face,
 )
@@ -40,6 +42,17 @@ def test_keeping_as_many_pixels_as_the_mask_makes_precision_recall_and_f1_equal(
         assert row.iou == pytest.approx(row.f1 / (2 - row.f1))
     ties = np.ones((6, 6))
     assert highest(ties, 7).sum() == 7
+
+
+def test_a_map_that_is_the_same_everywhere_has_no_figures() -> None:
+    maps = {"happy": (np.zeros((48, 48)), 2), "sad": (expected_mask("sad", 48).astype(float), 1)}
+    flat, told = rows = likeness("net", maps)
+    figures = ("iou", "precision", "recall", "f1", "ncc")
+    assert np.isnan([getattr(flat, name) for name in figures]).all() and told.iou == 1
+    assert "| net | **mean** | 3 | **1.000** | **1.000** | **1.000** |" in to_markdown(rows)
+    assert "**nan**" in to_markdown([flat])
+    stored = json.loads(json.dumps(to_dicts(rows), allow_nan=False))
+    assert all(stored[0][name] is None for name in figures) and stored[1]["iou"] == 1
 
 
 def test_ncc_is_1_and_minus_1_and_knows_no_scale() -> None:

@@ -71,6 +71,15 @@ def test_only_the_facts_are_sent_and_a_schema_is_asked_for(language_server, expl
         describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
 
 
+@pytest.mark.parametrize("key", ["secret\r", "secret\n", "sécret", "ключ", "se cret"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(language_server, explanation, monkeypatch, key):
+    monkeypatch.setenv("MIEN_TEST_KEY", key)
+    with pytest.raises(OptionError, match="printable ASCII without blanks in MIEN_TEST_KEY") as caught:
+        describe(explanation, LanguageModel(language_server.model.url, "small", "MIEN_TEST_KEY"))
+    assert key not in str(caught.value) and "cret" not in str(caught.value)
+    assert language_server.requests == []
+
+
 def test_a_server_without_schemas_is_asked_once_more(language_server, explanation):
     language_server.refuses_schema = True
     language_server.says("<think>AU4? No.</think>\n```json\n" + written() + "\n```")
@@ -124,12 +133,32 @@ def test_intensities_and_sides_need_a_measurement_of_them(explanation):
 def test_sentences_that_nothing_holds_are_left_out(explanation):
     words = checked(
         written(
-            interpretation="The weather is nice. AU12 is at 91 % of the look. AU6 is in the look of happiness."
+            interpretation="The weather is nice. AU12 is at 91 % of the look. AU6 is in the look of happiness. "
+            "It lies between happiness and surprise."
         ),
         explanation,
     )
     assert words.left_out == 2
-    assert "Interpretation: AU6 is in the look of happiness.\n" in words.text
+    assert "Interpretation: AU6 is in the look of happiness. It lies between" in words.text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "left_out"),
+    [
+        ("She misses her dog and the father of her child.", "", 1),
+        ("She is happy.", "", 1),
+        ("", "", 1),
+        ("AU6 is slight. She is lying to the police, and this is a sign of guilt.", "AU6 is slight.", 1),
+        ("AU6 is slight.She is lying to the police\nand this is a sign of guilt.", "AU6 is slight.", 2),
+        ("The face is well lit. The cheek raiser is slight.", "The cheek raiser is slight.", 1),
+        ("AU6 is slight. It goes with AU12 in a smile.", "AU6 is slight.", 1),
+    ],
+)
+def test_an_observation_says_its_unit_in_every_sentence(explanation, text, kept, left_out):
+    words = checked(written([observation(text, "AU6", intensity=None, side=None)]), explanation)
+    assert words.source == "model" and words.left_out == left_out
+    assert words.text.startswith(f"Key observations: {kept}\n" if kept else "Interpretation: ")
+    assert words.claims == 3 + text.count("AU12")
 
 
 def test_no_claim_has_no_rate(explanation):
@@ -245,7 +274,16 @@ def test_another_machine_needs_leave(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "127.0.0.1:8080", "http://", "http://me:secret@127.0.0.1/v1"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "127.0.0.1:8080",
+        "http://",
+        "http://me:secret@127.0.0.1/v1",
+        "http://[::1",
+        "http://127.0.0.1:port/v1",
+        "http://127.0.0.1:99999/v1",
+    ],
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(OptionError, match="expected an address"):

@@ -62,11 +62,14 @@ def test_disagreement_is_said_plainly():
 
 def test_nothing_measured_gives_no_reason():
     nothing = ActionUnits(ALL, np.full((1, len(ALL)), np.nan, np.float32), "intensity", "test")
-    for units in (None, nothing):
+    for units, said in (
+        (None, "No action units were given."),
+        (nothing, "No action unit could be measured on"),
+    ):
         explanation = explain_face(scores(angry=0.6), units)
         assert explanation.flags == ("not_measured",)
         assert explanation.observations == ()
-        assert "No action unit could be measured" in explanation.text
+        assert explanation.observed.startswith(said)
         assert np.isnan(explanation.disagreement)
         assert claims_in(explanation.text) == []
 
@@ -79,10 +82,28 @@ def test_too_little_measured_gives_no_verdict():
 
 
 def test_a_part_of_a_look_is_called_a_part():
-    explanation = explain_face(scores(contempt=0.9), face({14: 3}))
+    explanation = explain_face(scores(contempt=0.9), face({14: 3}, (14,), left={14: 3}, right={}))
     assert explanation.interpretation == (
         "AU14 makes up 100 % of the look of contempt, as far as it could be measured. Units and network agree."
     )
+
+
+def test_pressed_lips_of_the_mesh_are_said_once():
+    units = (4, 12, 14, 24)
+    values = np.array([[0, 0, 3.2, 3.2]], np.float32)
+    mesh = ActionUnits(units, values, "intensity", "mesh", values, values)
+    explanation = explain_face(scores(angry=0.6), mesh)
+    assert explanation.observed == (
+        "The lips are pressed together (AU24, marked, on both sides), which speaks for anger. "
+        "It may also be dimples: the mesh cannot tell the two apart."
+    )
+    assert "AU14" in explanation.facts()["units_not_measured"]
+    assert not explanation.evidence["contempt"] > 0
+    assert objection(claims_in("AU14 is there.")[0], explanation) == "not measured"
+    coded = explain_face(scores(angry=0.6), ActionUnits(units, values, "intensity", "FACS", values, values))
+    assert "AU14" in coded.observed and "mesh" not in coded.observed
+    at_rest = ActionUnits(units, np.full((1, 4), 0.4, np.float32), "intensity", "mesh")
+    assert {one.unit for one in explain_face(scores(angry=0.6), at_rest).others} == {4, 12, 14, 24}
 
 
 def test_a_unit_that_is_none_is_refused():
@@ -110,6 +131,39 @@ def test_doubt_regions_and_sides_are_named():
     assert "mostly at the mouth (62 %) and the eyes (20 %)" in explanation.interpretation
     assert "too small (12 px, limit 24 px)" in explanation.conclusion
     assert "under the level at which it is sure" in explanation.conclusion
+
+
+EVEN = {"mouth": 0.05, "left cheek": 0.11, "right cheek": 0.12}
+
+
+@pytest.mark.parametrize(
+    ("regions", "areas", "said"),
+    [
+        ({"mouth": 0.45, "left cheek": 0.17}, EVEN, "looked mostly at mouth (45 %) and left cheek (17 %)."),
+        ({"mouth": 0.51, "left cheek": 0.1}, EVEN, "looked mostly at mouth (51 %)."),
+        (
+            {"mouth": 0.09, "left cheek": 0.04},
+            EVEN,
+            "map stands out at mouth (9 %), but most of it lies elsewhere.",
+        ),
+        (
+            {"nose": 0.09, "mouth": 0.04},
+            None,
+            "map stands out at nose (9 %) and mouth (4 %), but most of it lies elsewhere.",
+        ),
+        (EVEN, EVEN, "No part of the face stands out in the network's map."),
+        (
+            {"left cheek": 0.1},
+            {"left cheek": 0.3, "right cheek": 0.3},
+            "Most of the network's map (90 %) lies outside the parts of the face.",
+        ),
+    ],
+)
+def test_mostly_is_said_of_most_of_the_map_alone(regions, areas, said):
+    text = explain_face(scores(happy=0.9), regions=regions, areas=areas).interpretation
+    assert text.endswith(said)
+    assert ("mostly" in text) == ("mostly" in said)
+    assert "network" not in explain_face(scores(happy=0.9), areas=EVEN).interpretation.split(".", 1)[1]
 
 
 def test_probabilities_are_said_as_such():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.labels.action_units import ACTION_UNITS
-from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, stated_units
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, names_label, stated_units
 
 
 def yes(unit, intensity=None, side=None):
@@ -47,6 +47,19 @@ def no(*units):
         ("Raised cheeks, pulled lip corners, parted lips", [yes(6), yes(12), yes(25)]),
         ("The dimpler isn't active.", no(14)),
         ("AU99 is there", [yes(99)]),
+        ("AU1+2 are seen.", [yes(1), yes(2)]),
+        ("AU25/26 open the mouth", [yes(25), yes(26)]),
+        ("AU1/2/5", [yes(1), yes(2), yes(5)]),
+        ("AU 1, 2, 5", [yes(1), yes(2), yes(5)]),
+        ("AUs 1, 2 and 5 are marked.", [yes(1, "C"), yes(2, "C"), yes(5, "C")]),
+        ("Action units: 6B, 12C, and 25.", [yes(6, "B"), yes(12, "C"), yes(25)]),
+        ("Action Unit 12 is there, AU4 or 15 is not.", [yes(12), *no(4, 15)]),
+        ("No AU4, 5 or 7.", no(4, 5, 7)),
+        ("AU12, 3 of 5; AU6, 4 of 5", [yes(12), yes(6)]),
+        ("AU12, 4/5, and AU6, 2 out of 5", [yes(12), yes(6)]),
+        ("AU12, 12 % likely, AU6 and 2 others", [yes(12), yes(6)]),
+        ("AU12, 2.5 and 4", [yes(12)]),
+        ("AU12, 8, 6", [yes(12)]),
         ("A happy face with a broad smile.", []),
         ("The audience of August 12", []),
         ("", []),
@@ -100,12 +113,23 @@ CHAINS = [
     ("One lip corner is tightened, a look of disdain, rather than happiness", "contempt"),
     ("The conclusion is hard to draw from AU25 alone.", None),
     ("In conclusion it is anger or disgust.", None),
+    ("The expression is happy and surprised.", None),
+    ("The expression is fear, surprise.", None),
+    ("Therefore it is anger/disgust.", None),
+    ("The expression is happy and not surprised.", "happy"),
+    ("The expression is happy, joyful.", "happy"),
+    ("The expression is sad, and the brows show it more than fear would.", "sad"),
 ]
 
 
 @pytest.mark.parametrize(("text", "label"), CHAINS)
 def test_the_label_of_ten_chains_of_thought(text, label):
     assert label_in(text) == label
+
+
+def test_a_sentence_may_name_more_than_one_label():
+    assert names_label("It lies between fear and surprise.") and names_label("It is sad.")
+    assert not names_label("It is not sad.") and not names_label("She misses her dog.")
 
 
 def test_only_labels_that_may_be_concluded_count():

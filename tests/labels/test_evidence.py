@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from mien.errors import LabelError
+from mien.explain.human_likeness import EXPECTED_UNITS
 from mien.labels.action_units import ACTION_UNITS
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.evidence import TABLE_FILE, evidence_table, table_from
 from mien.labels.expressions import EXPRESSIONS
+from mien.transforms.au_cues import CODEBOOK
 
 
 @pytest.fixture
@@ -27,6 +29,9 @@ def test_a_weight_is_the_mean_of_its_sources():
     assert weight("happy", 12) == 1
     assert weight("happy", 6) == pytest.approx((1 + 1 + 0.51 + 1) / 4)
     assert weight("contempt", 14) == 1
+    assert np.argwhere(evidence_table().one_sided).tolist() == [
+        [EXPRESSIONS.index("contempt"), evidence_table().units.index(unit)] for unit in (12, 14)
+    ]
     assert weight("sad", 12) == 0 and weight("sad", 12, "speaks_against") == 0.5
     assert weight("happy", 4, "speaks_against") > 0
 
@@ -44,13 +49,36 @@ def test_every_movement_but_closed_eyes_speaks_against_neutral():
     assert table.base.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
 
 
-def test_prototypes_are_those_of_the_codebook(data):
-    marked = {
-        name: {int(unit) for unit, marks in entry["for"].items() if "au_cues" in marks}
+def marked(data, source, least=0.0):
+    return {
+        name: tuple(int(unit) for unit, marks in entry["for"].items() if marks.get(source, 0) > least)
         for name, entry in data["expressions"].items()
+        if source in entry["covered_by"]
     }
-    sizes = [len(marked[name]) for name in ("angry", "disgust", "fear", "happy", "sad", "surprise")]
-    assert sizes == [9, 6, 8, 3, 5, 5]
+
+
+def test_prototypes_are_those_of_the_codebook(data):
+    assert marked(data, "au_cues") == CODEBOOK
+
+
+def test_emfacs_is_the_same_list_wherever_it_stands(data):
+    assert marked(data, "emfacs") == {**EXPECTED_UNITS, "contempt": (12, 14)}
+
+
+def test_the_core_of_the_facs_table_is_the_one_that_is_written_down(data):
+    core = {
+        "happy": (6, 12),
+        "surprise": (1, 2, 5, 26),
+        "sad": (1, 4, 15),
+        "angry": (4, 5, 7),
+        "disgust": (9, 10),
+        "fear": (1, 2, 4, 5, 20, 25),
+    }
+    assert marked(data, "facs_table", 0.5) == core
+    page = (Path(__file__).parents[2] / "docs" / "words.md").read_text("utf-8")
+    for units in core.values():
+        written = " or ".join(map(str, units)) if units == (9, 10) else "+".join(map(str, units))
+        assert written in data["sources"]["facs_table"] and f"{written} for " in " ".join(page.split())
 
 
 def test_the_table_cannot_be_changed_by_accident():

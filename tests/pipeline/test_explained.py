@@ -32,6 +32,15 @@ def test_the_map_lies_on_the_face_and_its_shares_are_told(
     assert "AU12" in face.explanation.text and face.notes == ()
 
 
+def test_an_even_map_is_not_read_as_looking_at_a_part(
+    meshed: Analyzer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Explainer, "_maps", lambda self, picture, faces: (np.ones((len(faces), 64, 64)), ""))
+    _, (face,) = Explainer(meshed).explain(astronaut)
+    assert face.explanation.regions["left cheek"] > face.explanation.regions["nose"] > 0
+    assert "No part of the face stands out" in face.explanation.interpretation
+
+
 def test_without_torch_the_map_is_missing_and_said_to_be(
     meshed: Analyzer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +53,7 @@ def test_without_torch_the_map_is_missing_and_said_to_be(
 def test_without_mesh_the_words_say_so(analyzer: Analyzer, astronaut: np.ndarray) -> None:
     _, (face,) = Explainer(analyzer, None).explain(astronaut)
     assert "not_measured" in face.explanation.flags and face.heat is None
-    assert "No action unit could be measured" in face.explanation.text
+    assert "No action units were given." in face.explanation.text
 
 
 def test_a_map_that_does_not_exist_or_cannot_be_is_refused(analyzer: Analyzer, astronaut: np.ndarray) -> None:

@@ -88,6 +88,18 @@ def test_the_map_of_an_expression_ends_at_1(name: str) -> None:
     assert small.max() == 1
 
 
+def test_each_units_map_is_softened_before_the_largest_is_taken() -> None:
+    """As the repository does; two units side by side keep the dip between them."""
+    heat = expression_map("angry", FACE, SIZE)
+    softened = []
+    for unit in CODEBOOK["angry"]:
+        padded = np.pad(unit_map(unit, FACE, SIZE).astype(float), 1, mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
+        softened.append(windows.mean((2, 3)))
+    expected = np.maximum.reduce(softened)
+    np.testing.assert_allclose(heat, expected / expected.max(), atol=1e-6)
+
+
 def test_without_units_or_without_a_pixel_there_is_no_map() -> None:
     assert expression_map("neutral", FACE, SIZE) is None
     assert expression_map("contempt", FACE, SIZE) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import time
 import urllib.error
 import urllib.request
@@ -47,11 +48,16 @@ class LanguageModel:
     allow_remote: bool = False
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        wrong = OptionError(
+            f"expected an address such as http://127.0.0.1:8080/v1, without password, got {self.url!r}"
+        )
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:  # an open bracket, or a port that is none
+            raise wrong from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise OptionError(
-                f"expected an address such as http://127.0.0.1:8080/v1, without password, got {self.url!r}"
-            )
+            raise wrong
         if not self.timeout_s > 0:
             raise OptionError(f"expected timeout_s over 0, got {self.timeout_s}")
         if not self.is_local and not self.allow_remote:
@@ -76,7 +82,7 @@ class LanguageModel:
 
         Raises:
             LanguageModelError: no answer in time, an error of the server, or a reply that is no chat completion.
-            OptionError: `key_variable` is not set.
+            OptionError: `key_variable` is not set, or holds no key that can be sent.
         """
         request = {
             "model": self.model,
@@ -103,6 +109,11 @@ class LanguageModel:
             key = os.environ.get(self.key_variable)
             if not key:
                 raise OptionError(f"expected a key in the environment variable {self.key_variable}, got none")
+            if not re.fullmatch(r"[!-~]+", key):  # the key itself is never shown
+                raise OptionError(
+                    f"expected a key of printable ASCII without blanks in {self.key_variable}, got other characters. "
+                    "Set it again, without a line end."
+                )
             headers["Authorization"] = f"Bearer {key}"
         post = urllib.request.Request(
             f"{self.url.rstrip('/')}/chat/completions", json.dumps(request).encode(), headers, method="POST"

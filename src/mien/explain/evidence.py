@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from mien.errors import ShapeError
+from mien.faces.mesh_units import pressed_once
 from mien.labels.evidence import EvidenceTable, evidence_table
 from mien.types.evidence import Evidence
 from mien.types.scores import Scores
@@ -35,14 +36,14 @@ def strength(values: np.ndarray, scale: str) -> np.ndarray:
 def evidence_for(units: ActionUnits, table: EvidenceTable | None = None) -> Evidence:
     """The evidence of N faces; the formula stands at the head of this file.
 
-    A unit that a weight counts on one side only (AU12 for contempt) enters with the difference of the two sides, and
-    counts as not measured where these cannot be told.
+    A unit that a weight counts on one side only (AU12 and AU14 for contempt) enters with the difference of the two sides, and
+    counts as not measured where these cannot be told. Pressed lips that a mesh saw count as AU24 alone, see `pressed_once`.
 
     Args:
         units: what was measured.
         table: weights; those that come with mien where left out.
     """
-    table = table or evidence_table()
+    table, units = table or evidence_table(), pressed_once(units)
     both = _columns(strength(units.values, units.scale), units, table)
     if units.left is None or units.right is None:
         difference = np.full_like(both, np.nan)
@@ -114,7 +115,7 @@ def intensity_of(
         row: the face.
         table: weights; those that come with mien where left out.
     """
-    table = table or evidence_table()
+    table, units = table or evidence_table(), pressed_once(units)
     if label not in table.expressions:
         return None
     weights = table.speaks_for[table.expressions.index(label)]

@@ -45,7 +45,9 @@ class Likeness:
         network, expression: which.
         pictures: that the mean map is of.
         iou, precision, recall, f1: after keeping as many pixels as the mask has, the highest; the last three are then equal.
-        ncc: correlation of the map's values with the mask, -1 to 1; NaN for a map that is the same everywhere.
+        ncc: correlation of the map's values with the mask, -1 to 1.
+
+    All five are NaN for a map that is the same everywhere: it has no highest pixels.
     """
 
     network: str
@@ -80,8 +82,8 @@ def to_mean_face(heat: np.ndarray, points_xy_px: np.ndarray, side_px: int) -> np
         side_px: side of the result, which is an aligned crop.
 
     Returns:
-        float32 (S, S). Beyond the points, the triangles reach to the corners of the aligned crop, which stay where a
-        similarity of all points puts them.
+        float32 (S, S). Beyond the points, the triangles reach to the corners of the aligned crop, which go where
+        the affine map that fits all points best (least squares) puts them.
 
     Raises:
         MissingExtraError: scipy is not there.
@@ -162,7 +164,10 @@ def likeness(network: str, maps: Mapping[str, tuple[np.ndarray, int]]) -> list[L
         precision, recall = both / max(1, int(kept.sum())), both / max(1, int(mask.sum()))
         f1 = 2 * precision * recall / (precision + recall) if both else 0.0
         iou = both / int((kept | mask).sum())
-        rows.append(Likeness(network, expression, pictures, iou, precision, recall, f1, ncc(heat, mask)))
+        figures = [iou, precision, recall, f1, ncc(heat, mask)]
+        if np.ptp(heat) == 0:
+            figures = [float("nan")] * 5
+        rows.append(Likeness(network, expression, pictures, *figures))
     return rows
 
 
@@ -244,23 +249,31 @@ def draw_dendrogram(distance: np.ndarray, names: Sequence[str], path: str | Path
 
 
 def to_markdown(rows: Sequence[Likeness]) -> str:
-    """One line a network and class, and each network's mean."""
+    """One line a network and class, and each network's mean over the classes that have a figure."""
     lines = ["| network | expression | pictures | IoU | P = R = F1 | NCC |", "|---|---|---|---|---|---|"]
     for network in dict.fromkeys(row.network for row in rows):
         own = [row for row in rows if row.network == network]
         for row in own:
             figures = f"{row.iou:.3f} | {row.f1:.3f} | {row.ncc:.3f}"
             lines.append(f"| {network} | {row.expression} | {row.pictures} | {figures} |")
+        told = [row for row in own if not np.isnan(row.iou)]
         means = " | ".join(
-            f"**{np.mean([getattr(row, name) for row in own]):.3f}**" for name in ("iou", "f1", "ncc")
+            f"**{np.mean([getattr(row, name) for row in told]) if told else np.nan:.3f}**"
+            for name in ("iou", "f1", "ncc")
         )
         lines.append(f"| {network} | **mean** | {sum(row.pictures for row in own)} | {means} |")
     return "\n".join(lines)
 
 
 def to_dicts(rows: Sequence[Likeness]) -> list[dict[str, Any]]:
-    """For JSON."""
-    return [asdict(row) for row in rows]
+    """For JSON; a figure that is NaN is `None`."""
+    return [
+        {
+            name: None if isinstance(value, float) and np.isnan(value) else value
+            for name, value in asdict(row).items()
+        }
+        for row in rows
+    ]
 
 
 def _resized(heat: np.ndarray, side_px: int) -> np.ndarray:

@@ -19,7 +19,7 @@ from mien.explain.endpoint import LanguageModel
 from mien.explain.explanation import Explanation
 from mien.explain.phrasebook import phrasebook
 from mien.labels.action_units import unit_number
-from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, names_label
 
 MOST_CHARACTERS = 4000
 """Sentences that are longer together are refused."""
@@ -81,7 +81,8 @@ class ModelWords:
         reason: why it is the template; empty otherwise.
         claims: how many claims about action units the answer made.
         struck: those that the measurement does not bear out.
-        left_out: sentences without any claim or expression, or with a figure: nothing holds them.
+        left_out: sentences without any claim or expression, or with a figure, and sentences of an observation that do
+            not name its unit: nothing holds them.
     """
 
     text: str
@@ -107,7 +108,7 @@ def describe(explanation: Explanation, model: LanguageModel, *, fallback: bool =
 
     Raises:
         LanguageModelError: without `fallback`: no answer, or one that cannot be used.
-        OptionError: the model's key is not set.
+        OptionError: the model's key is not set, or cannot be sent.
     """
     messages = [
         {"role": "system", "content": INSTRUCTIONS},
@@ -139,14 +140,12 @@ def checked(answer: str, explanation: Explanation) -> ModelWords:
     struck: list[Struck] = []
     left_out = 0
     parts: list[list[str]] = [[], []]
-    for part, sentence, given in _sentences(data):
+    for part, sentence, given, held in _sentences(data):
         said = _distinct([*given, *claims_in(sentence)])
         wrong = [Struck(claim, why) for claim in said if (why := objection(claim, explanation))]
         claims += len(said)
         struck += wrong
-        if (not said and label_in(sentence) is None) or re.search(
-            r"\d", re.sub(r"AU[\s_]*\d+", "", sentence)
-        ):
+        if not held or re.search(r"\d", re.sub(r"AU[\s_]*\d+", "", sentence)):
             left_out += 1
         elif not wrong:
             parts[part].append(sentence)
@@ -193,13 +192,27 @@ def objection(claim: Claim, explanation: Explanation) -> str:
     return ""
 
 
-def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim]]]:
-    """Part (0 observations, 1 interpretation), sentence, and the claim that stands beside it in the JSON."""
+def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim], bool]]:
+    """Part (0 observations, 1 interpretation), sentence, the claim beside it in the JSON, and whether anything holds it.
+
+    A sentence of an observation is held by naming that entry's unit itself; one of the interpretation by any unit or
+    expression. An entry's claim counts also where none of its sentences names the unit.
+    """
     for entry in data["observations"]:
-        yield 0, entry["text"].strip(), [_claim(entry)]
-    for sentence in re.split(r"(?<=[.!?])\s+", data["interpretation"].strip()):
-        if sentence:
-            yield 1, sentence, []
+        claim = _claim(entry)
+        sentences = _split(entry["text"]) or [""]
+        named = [any(one.unit == claim.unit for one in claims_in(sentence)) for sentence in sentences]
+        for place, sentence in enumerate(sentences):
+            beside = named[place] or (place == 0 and not any(named))
+            yield 0, sentence, [claim] if beside else [], named[place]
+    for sentence in _split(data["interpretation"]):
+        yield 1, sentence, [], bool(claims_in(sentence)) or names_label(sentence)
+
+
+def _split(text: str) -> list[str]:
+    """Its sentences, also where the blank behind a full stop was left out."""
+    parts = re.split(r"(?<=[.!?])\s+|(?<=[^\W\d][.!?])(?=[A-Z])|\n", text)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _claim(entry: dict[str, Any]) -> Claim:

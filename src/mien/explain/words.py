@@ -17,6 +17,7 @@ from mien.explain.affect import derived_affect
 from mien.explain.evidence import DISAGREES, disagreement, evidence_for
 from mien.explain.explanation import Explanation, Observation
 from mien.explain.phrasebook import Phrasebook, phrasebook
+from mien.faces.mesh_units import PRESSED, pressed_once
 from mien.labels.action_units import ACTION_UNITS, unit_label, unit_number
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.labels.claims import INTENSITIES
@@ -33,6 +34,10 @@ MANY = 3
 """A unit of more expressions than these is said to be shared by many."""
 LEAST_SHARE = 0.05
 """A unit that makes up less of an expression's look is not named for it."""
+MOSTLY = 0.5
+"""From this share of the map on, the network is said to have looked mostly there."""
+STANDS_OUT = 1.5
+"""A part stands out where the map is so many times as dense as on average; an even map has none."""
 LITTLE = 0.15
 """Where no expression has more of its look on the face, the units say little."""
 
@@ -45,17 +50,20 @@ def explain_face(
     uncertain: bool = False,
     reasons: str = "",
     regions: Mapping[str, float] | None = None,
+    areas: Mapping[str, float] | None = None,
     language: str = "en",
 ) -> Explanation:
     """One face in words.
 
     Args:
         scores: calibrated probabilities of N faces.
-        units: action units of the same faces; `None` where none were measured.
+        units: action units of the same faces; `None` where nobody measured any.
         row: which face.
         uncertain: the confidence is under the model's threshold, as `Faces.uncertain` says.
         reasons: what speaks against the picture, as `Quality.reasons` says; empty for a good one.
         regions: region of the face -> share of the network's heat map, 0 to 1.
+        areas: the same regions -> share of the map's pixels: what an even map would have there. Left out, every
+            region counts as one that stands out.
         language: of `phrases/`.
 
     Raises:
@@ -75,7 +83,7 @@ def explain_face(
     own = Scores(scores.names, scores.values[row : row + 1])
     evidence, apart, measured = None, math.nan, []
     if units is not None:
-        face = _row(units, row)
+        face = pressed_once(_row(units, row))
         evidence = evidence_for(face)
         apart = float(disagreement(evidence, own)[0])
         measured = _observations(face, phrases)
@@ -83,10 +91,14 @@ def explain_face(
     flags = _flags(bool(measured), bool(seen), evidence, apart)
     flags += ("uncertain",) * bool(uncertain) + ("unreliable",) * bool(reasons)
     affect = _affect(own)
+    told = [
+        *_interpretation(own, seen, evidence, apart, flags, phrases),
+        *_looked(shares, areas or {}, phrases),
+    ]
     return Explanation(
-        observed=_observed(seen, flags, phrases),
+        observed=_observed(seen, flags, units is not None, phrases),
         observations=seen,
-        interpretation=" ".join(_interpretation(own, seen, evidence, apart, flags, shares, phrases)),
+        interpretation=" ".join(told),
         conclusion=" ".join(_conclusion(own, flags, reasons, affect, phrases)),
         evidence=dict(zip(evidence.names, map(float, evidence.scores[0]), strict=True)) if evidence else {},
         disagreement=apart,
@@ -126,6 +138,8 @@ def _observations(units: ActionUnits, phrases: Phrasebook) -> list[Observation]:
         side = _side(units, int(column)) if seen else None
         supports = _supports(unit, side) if seen else ()
         text = _sentence(unit, value, letter, side, supports, phrases) if seen else ""
+        if seen and unit == PRESSED and units.source == "mesh":
+            text += " " + phrases.say("observation", "or_dimples")
         found.append(
             Observation(unit, ACTION_UNITS[unit], value, units.scale, seen, letter, side, supports, text)
         )
@@ -193,9 +207,9 @@ def _flags(measured: bool, seen: bool, evidence: Evidence | None, apart: float) 
     return tuple(flags)
 
 
-def _observed(seen: tuple[Observation, ...], flags: tuple[str, ...], phrases: Phrasebook) -> str:
+def _observed(seen: tuple[Observation, ...], flags: tuple[str, ...], given: bool, phrases: Phrasebook) -> str:
     if "not_measured" in flags:
-        return phrases.say("observation", "not_measured")
+        return phrases.say("observation", "not_measured" if given else "not_given")
     return " ".join(one.text for one in seen) or phrases.say("observation", "nothing_seen")
 
 
@@ -205,10 +219,9 @@ def _interpretation(
     evidence: Evidence | None,
     apart: float,
     flags: tuple[str, ...],
-    regions: Mapping[str, float],
     phrases: Phrasebook,
 ) -> Iterator[str]:
-    """How the units combine, what contradicts, whether units and network agree, and where the network looked."""
+    """How the units combine, what contradicts, and whether units and network agree."""
     label = scores.top[0]
     if evidence is None or "not_measured" in flags:
         yield phrases.say("interpretation", "not_measured")
@@ -223,10 +236,23 @@ def _interpretation(
             nouns = phrases.listed([phrases.noun(name) for name in blind])
             yield phrases.say("interpretation", "too_little", expressions=nouns)
         yield from _verdict(label, seen, evidence, apart, phrases)
-    looked = sorted(regions.items(), key=lambda item: -item[1])[:2]
-    if looked:
-        named = [f"{name} ({phrases.percent(share)})" for name, share in looked]
-        yield phrases.say("interpretation", "regions", regions=phrases.listed(named))
+
+
+def _looked(shares: Mapping[str, float], areas: Mapping[str, float], phrases: Phrasebook) -> Iterator[str]:
+    """Where the network looked: up to two parts that stand out, and whether they hold most of the map."""
+    if not shares:
+        return
+    out = {name: share for name, share in shares.items() if share > STANDS_OUT * areas.get(name, 0)}
+    named = sorted(out.items(), key=lambda item: -item[1])[:2]
+    outside, room = 1 - sum(shares.values()), 1 - sum(areas.values())
+    if named:
+        most = sum(share for _, share in named) >= MOSTLY
+        parts = phrases.listed([f"{name} ({phrases.percent(share)})" for name, share in named])
+        yield phrases.say("interpretation", "regions" if most else "regions_less", regions=parts)
+    elif outside >= MOSTLY and outside > STANDS_OUT * room:
+        yield phrases.say("interpretation", "regions_outside", percent=phrases.percent(outside))
+    else:
+        yield phrases.say("interpretation", "regions_even")
 
 
 def _combined(

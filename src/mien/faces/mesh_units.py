@@ -3,7 +3,8 @@
 Evidence is a blendshape or a distance in the face turned to look ahead. Its scale, from 0 to 5, is set on
 photographs, not by FACS coders: 0 is the middle of neutral faces (`neutral`), 1 is what one neutral face in twenty
 passes (`trace`), 5 is what one face in two hundred of all expressions passes (`full`); straight lines between. So a
-value of at least 1 is "there, as mien counts it", and the numbers are NOT those of a certified coder.
+value of at least 1 is "there, as mien counts it", and the numbers are NOT those of a certified coder. AU27 is the one
+exception: it goes on from AU26 on the same blendshape, with its 0 at AU26's 1 and its 1 at AU26's 3.
 
 Source of the units: Ekman, Friesen and Hager, "Facial Action Coding System", 2002. Which blendshape stands for which
 unit is ours, from the blendshapes' names; where the network leaves one near 0 on every face (cheekSquint, noseSneer,
@@ -13,8 +14,9 @@ cheekPuff) a distance stands in. See docs/mesh.md for how well each works.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ PRESENT = 1.0
 """A unit of at least this intensity counts as there."""
 SIDE_YAW_RAD = 0.5
 """Turned further than this, the far side of the face is hidden too much to be told."""
+PRESSED, DIMPLED = 24, 14
+"""Two units with the same evidence, `mouthPress*`: one number in two columns."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ RULES = (
     Rule(24, "mouthPress*", 0.0327, 0.304, 0.542, "the same evidence as 14"),
     Rule(25, "lip_gap", 0.0419, 0.168, 0.417),
     Rule(26, "jawOpen", 0.0199, 0.26, 0.767, "also where the jaw is so low that FACS codes 27 instead"),
-    Rule(27, "jawOpen", 0.26, 0.514, 0.767, "a wider 26: starts where 26 is at 3"),
+    Rule(27, "jawOpen", 0.26, 0.514, 0.767, "a wider 26: 0 up to 26's 1, 1 where 26 is at 3, 5 at 26's 5"),
     Rule(28, "mouthRollUpper", 0.0253, 0.273, 0.476, "not measured"),
     Rule(
         43,
@@ -214,6 +218,25 @@ def units_from_evidence(
         left=scaled[..., 1],
         right=scaled[..., 0],
     )
+
+
+def pressed_once(units: ActionUnits) -> ActionUnits:
+    """The same units, but what AU14 and AU24 share counts once, as AU24: AU14 is NaN in faces that press the lips.
+
+    Where the shared evidence is at most a trace neither is there, and AU14 keeps its value. Units that no mesh measured
+    are given back as they are.
+    """
+    if units.source != "mesh" or not {PRESSED, DIMPLED} <= set(units.units):
+        return units
+    column = units.units.index(DIMPLED)
+    pressed = units.values[:, column] > PRESENT
+    changed: dict[str, Any] = {}
+    for name in ("values", "left", "right"):
+        array = getattr(units, name)
+        if array is not None:
+            changed[name] = array.copy()
+            changed[name][pressed, column] = np.nan
+    return replace(units, **changed)
 
 
 def is_two_sided(rule: Rule) -> bool:

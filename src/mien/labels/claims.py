@@ -1,7 +1,8 @@
 """What a text in English claims about action units and expressions, read by rules: for the answers of language models.
 
-A unit is found by its number ("AU12", "AU 12", "AU12C", "AU L14") or by its FACS name in its usual forms ("lip corner
-puller", "pulled lip corners", "the lip corners are pulled"). Paraphrases ("a smile", "wide eyes") are not found. In a
+A unit is found by its number ("AU12", "AU 12", "AU12C", "AU L14", "action unit 12"), also in a list ("AU1+2", "AU25/26", "AUs 1,
+2 and 5"), or by its FACS name in its usual forms ("lip corner puller", "pulled lip corners", "the lip corners are pulled").
+Paraphrases ("a smile", "wide eyes") are not found. In a
 clause, a negation holds for the list of units that it belongs to, an intensity or side for the unit beside it, or for
 the list before it.
 """
@@ -54,6 +55,18 @@ _ATTACHED = re.compile(r"\s*(?:,[^()]*\)|with\b[^,;]*?\bintensity\b(?:\s+(?:of\s
 """Behind a unit and its own: "(AU12, marked, stronger on the left)", "AU12 with marked intensity"."""
 _SPLIT = re.compile(r"[,;+)]|\b(?:and|or|with)\b", re.I)
 
+_FIRST = re.compile(r"\b(?:AUs?|action\s+units?)[\s_:-]*(?P<first>[LR]?\d{1,2}[A-E]?)\b", re.I)
+_COUNTED = (
+    "of|out|in|other|others|more|further|people|persons?|faces?|frames?|seconds?|s|ms|px|percent|points?|times|degrees?|"
+    "sides?|units?|expressions?|emotions?|regions?|parts?"
+)
+_MORE = re.compile(
+    r"(?P<between>\s*[+/]\s*|\s*(?:&|,?\s*\b(?:and|or)\b|,)\s*(?!\d\s*/\s*5\b))"
+    rf"(?P<item>[LR]?(?P<number>\d{{1,2}})[A-E]?)\b(?!\.\d|\s*%|\s+(?:{_COUNTED})\b)",
+    re.I,
+)
+"""A further number of a list behind "AU1": no share, no score as in "4 of 5", and nothing that is counted."""
+
 _OTHER_LABELS = {
     **dict.fromkeys(("joyful", "cheerful", "glad", "delighted", "amused"), "happy"),
     **dict.fromkeys(("astonished", "astonishment", "amazed", "amazement", "surprising"), "surprise"),
@@ -98,7 +111,7 @@ class _Mention:
 def claims_in(text: str) -> list[Claim]:
     """Every claim about an action unit, in the order of the text; a unit named twice in a list counts once."""
     claims: list[Claim] = []
-    for clause in _CLAUSE.split(_without_colons(text)):
+    for clause in _CLAUSE.split(_without_colons(_named_one_by_one(text))):
         lists = list(_lists(clause))
         denied = _denied(clause, lists)
         for place, mentions in enumerate(lists):
@@ -133,8 +146,13 @@ def label_in(text: str, labels: tuple[str, ...] = EXPRESSIONS) -> str | None:
     return None
 
 
+def names_label(sentence: str, labels: tuple[str, ...] = EXPRESSIONS) -> bool:
+    """Whether a sentence names one or more expressions, and not only to deny them."""
+    return bool(_labels(sentence, labels))
+
+
 def _labels(text: str, labels: tuple[str, ...]) -> list[str]:
-    """The first expression that is not denied, and the one beside it where "or" leaves both open."""
+    """The first expression that is not denied, and the one beside it where "or", "and" or a comma leaves both open."""
     found: list[str] = []
     end = 0
     for match in _LABEL.finditer(text):
@@ -142,11 +160,23 @@ def _labels(text: str, labels: tuple[str, ...]) -> list[str]:
         clause = _CLAUSE.split(text[max(0, match.start() - 80) : match.start()])[-1]
         if name not in labels or _DENIED_WORD.search(re.split(r",|\band\b", clause, flags=re.I)[-1]):
             continue
-        if found and not re.fullmatch(r"\s*(?:,?\s*or|/)\s*", text[end : match.start()], re.I):
+        if found and not re.fullmatch(r"\s*(?:,?\s*(?:or|and)|[/&,])\s*", text[end : match.start()], re.I):
             break
         found += [name] if name not in found else []
         end = match.end()
     return found
+
+
+def _named_one_by_one(text: str) -> str:
+    """As in "AU1+AU2" for "AU1+2" and "AU1, AU2 and AU5" for "AUs 1, 2 and 5"; only known FACS numbers go on a list."""
+    pieces, at = [], 0
+    for match in _FIRST.finditer(text):
+        pieces += [text[at : match.start()], "AU", match["first"]]
+        at = match.end()
+        while (more := _MORE.match(text, at)) and int(more["number"]) in ACTION_UNITS:
+            pieces += [more["between"], "AU", more["item"]]
+            at = more.end()
+    return "".join([*pieces, text[at:]])
 
 
 def _without_colons(text: str) -> str:

@@ -15,7 +15,7 @@ from mien.faces.mesh_geometry import points_68
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import check_array
 from mien.transforms.align import template_to_image
-from mien.transforms.regions import ELSEWHERE, face_regions, region_scores
+from mien.transforms.regions import ELSEWHERE, RegionScore, face_regions, region_scores
 from mien.transforms.shape68 import MEAN_FACE
 from mien.types.faces import Faces
 from mien.types.media import Preprocess
@@ -51,7 +51,7 @@ class Explainer:
     """Explains the answers of one `Analyzer`.
 
     Args:
-        analyzer: with `mesh=True` for action units; without it the words say that none were measured.
+        analyzer: with `mesh=True` for action units; without it the words say that none were given.
         map_name: of `mien.explain.maps.MAPS`; `None` for no heat map. An ONNX file takes "occlusion" and "rise"; the
             network that ships takes all.
         language: of the words.
@@ -90,13 +90,15 @@ class Explainer:
             notes.append(f"no mesh, so no action units: {faces.mesh.reasons[index]}")
         region = _region(faces.box_xyxy_px[index], picture.shape[:2])
         heat = None if maps is None else self._placed(maps[index], five, region)
+        parts = {} if heat is None else _parts(heat, points - np.array(region[:2]))
         explanation = explain_face(
             faces.expression,
             faces.action_units,
             row=index,
             uncertain=bool(faces.uncertain[index]),
             reasons=faces.quality.reasons[index],
-            regions={} if heat is None else _shares(heat, points - np.array(region[:2])),
+            regions={name: one.share for name, one in parts.items() if one.share > 0},
+            areas={name: one.area for name, one in parts.items()},
             language=self.language,
         )
         return ExplainedFace(index, explanation, region, points, heat, tuple(notes))
@@ -156,11 +158,7 @@ def _region(box_xyxy_px: np.ndarray, size_hw: tuple[int, ...]) -> tuple[int, int
     )
 
 
-def _shares(heat: np.ndarray, points_xy_px: np.ndarray) -> dict[str, float]:
-    """Part of the face -> its share of the map, without what lies off the face and what has nothing."""
+def _parts(heat: np.ndarray, points_xy_px: np.ndarray) -> dict[str, RegionScore]:
+    """How much of the map lies in each part of the face, without what lies off the face."""
     scores = region_scores(heat, face_regions(points_xy_px, (heat.shape[0], heat.shape[1])))
-    return {
-        name.replace("_", " "): one.share
-        for name, one in scores.items()
-        if name != ELSEWHERE and one.share > 0
-    }
+    return {name.replace("_", " "): one for name, one in scores.items() if name != ELSEWHERE}

@@ -1,4 +1,4 @@
-"""Attention guided by action units: as published on RAF-DB, and a small pair of runs on FER+.
+"""Attention guided by action units: by the authors' command for AffectNet on RAF-DB, and a small pair of runs on FER+.
 
 `python -m mien.recipes.au_cue_compare --data DIR --out DIR` trains the small one with and without the cues.
 """

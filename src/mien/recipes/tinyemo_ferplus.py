@@ -6,7 +6,8 @@ SmolLM2 comes by `mien weights fetch smollm2`. Features are cut once (a few minu
 projector learns in seconds. Writes under RUN: `words.npz`,
 `log.jsonl`, `best/` (the epoch with the best accuracy on the public test split; `mien export RUN` takes it) and
 `private_test.json`, the one measurement of the private test split, beside the classifier alone on the same pictures.
-`mien train tinyemo_ferplus --set options.words=words.npz` does the same from jittered pictures, much slower.
+`mien train tinyemo_ferplus --set options.words=words.npz` does the same from jittered pictures, much slower;
+without that option it trains the ablation with random directions.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ RECIPE = Recipe(
         "batch_size": "repository",
         "optim.lr": "repository: peak of a one-cycle schedule over 2e-5",
         "optim.weight_decay": "AdamW's default, from memory",
+        "schedule.name": "a linear warm-up and a cosine stand for the repository's one-cycle schedule",
         "schedule.warmup_epochs": "repository: pct_start 0.005 of five epochs",
     },
 )

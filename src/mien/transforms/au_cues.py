@@ -6,7 +6,9 @@ authors' repository (sbelharbi/interpretable-fer-aus, commit 66e2bde), whose uni
 Differs from the repository: lengths that it gives in pixels, or in shares of the picture, are shares of the face here
 (`face_side`; 224 of its pixels are one side), so that a map does not change with the picture's size. The chin's centre (AU17)
 lies under the middle of the lip, the second centre of AU20 at the left mouth corner and an eye's height is that of both points
-of each lid, where the repository has points 59, 50 and one point of each lid: both sides of a face then have the same map. Where nothing of a map is inside the picture there is no map, `None`.
+of each lid, where the repository has points 59, 50 and one point of each lid: both sides of a face then have the same map.
+The repository's 10 and 5 pixels stand in for a half axis of 0 alone; here a half axis is never less than that. Maps are softened
+at the size asked for, not at 28 x 28. Where nothing of a map is inside the picture there is no map, `None`.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def unit_map(unit: int | str, points_xy_px: np.ndarray, size_hw_px: tuple[int, i
 def expression_map(
     expression: str, points_xy_px: np.ndarray, size_hw_px: tuple[int, int]
 ) -> np.ndarray | None:
-    """The largest of the maps of an expression's units, its edges softened by a 3 x 3 mean: largest value 1.
+    """The largest of the maps of an expression's units, the edges of each softened by a 3 x 3 mean: largest value 1.
 
     Args:
         expression: mien's name.
@@ -93,7 +95,7 @@ def expression_map(
     there = [one for one in found if one is not None]
     if not there:
         return None
-    soft = _mean_3x3(np.maximum.reduce(there))
+    soft = np.maximum.reduce([_mean_3x3(one) for one in there])
     return soft / soft.max()
 
 

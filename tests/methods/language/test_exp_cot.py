@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import DataError, LabelError, ShapeError
+from mien.errors import DataError, LabelError, LanguageModelError, OptionError, ShapeError
 from mien.labels.claims import label_in, stated_units
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.language.exp_cot import (
@@ -128,3 +128,20 @@ def test_a_language_models_text_is_kept_only_if_it_is_true(answer: str, writer: 
     assert record.description is not None and label_in(record.description.text) == "happy"
     assert "AU12" in asked[0][1]["content"] and "AU4" not in asked[0][1]["content"]
     assert len(asked) == 2  # nothing was measured of the third
+
+
+def test_a_language_model_that_goes_down_loses_no_record() -> None:
+    def ask(messages, schema) -> str:
+        if "happy" in messages[1]["content"]:
+            return told("AU12 and AU6 are there.", "The face is happy.")
+        raise LanguageModelError("expected an answer within 60 s, got: Connection refused")
+
+    made = records(["a", "b", "c"], ["happy", "neutral", "sad"], UNITS, ask=ask)
+    assert [record.writer for record in made] == ["language model", "template", None]
+    assert made[1] == records(["a", "b", "c"], ["happy", "neutral", "sad"], UNITS)[1]
+
+    def without_key(messages, schema) -> str:
+        raise OptionError("expected a key in the environment variable KEY, got none")
+
+    with pytest.raises(OptionError, match="KEY"):
+        records(["a"], ["happy"], ActionUnits((6,), np.ones((1, 1)), "intensity", "x"), ask=without_key)

@@ -185,11 +185,19 @@ def test_the_loss_is_the_mean_over_answers_and_blind_to_what_fills_up() -> None:
 
 
 def test_positions_are_interpolated_to_another_grid() -> None:
+    """A ramp down and one across: the middle of each side's half stays on the ramp, and rows stay rows."""
     tower = PatchTower(SMALL)
+    down, across = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="ij")
     with torch.no_grad():
         tower.pos_embed[:, 1:] = 3.0
-    assert tower._grid(3) is not None and torch.equal(tower._grid(3), tower.pos_embed[:, 1:])
-    assert torch.allclose(tower._grid(2), torch.full((1, 4, 16), 3.0))
+        tower.pos_embed[0, 1:, 0], tower.pos_embed[0, 1:, 1] = down.flatten(), across.flatten()
+    assert torch.equal(tower._grid(3), tower.pos_embed[:, 1:])
+    grid = tower._grid(2)[0].detach()
+    low, high = grid[0, 0], grid[3, 0]
+    assert low < 0.5 < 1.5 < high and low + high == pytest.approx(2, abs=1e-5)
+    torch.testing.assert_close(grid[:, 0], torch.stack([low, low, high, high]))
+    torch.testing.assert_close(grid[:, 1], torch.stack([low, high, low, high]))
+    torch.testing.assert_close(grid[:, 2:], torch.full((4, 14), 3.0))
 
 
 def test_dinov2s_file_loads_whole_or_not_at_all() -> None:

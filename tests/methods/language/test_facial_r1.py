@@ -24,6 +24,12 @@ def test_the_units_reward_is_f1_mapped_to_minus_one_to_one() -> None:
     assert unit_reward(GOOD, None) == unit_reward(GOOD, ()) == unit_reward("", None) == 0
 
 
+def test_a_unit_counts_as_the_authors_expression_finds_it() -> None:
+    assert unit_reward("The lip corner puller is there, AU 6 and au1 too.", {1, 6, 12}) == -1
+    assert unit_reward("No AU4, but AU12.", {4, 12}) == 1
+    assert unit_reward("AU12, and AU12 again; AU1+2", {12, 1}) == 1
+
+
 def test_the_label_must_be_the_answer_to_the_letter() -> None:
     assert label_reward(GOOD, "sadness") == 1
     assert (

@@ -100,6 +100,8 @@ IMAGE = "a figure of the authors' repository, ResNet-50, CAM"
     ),
     differs=(
         "Any network of the package takes the place of ResNet-50; its last layer is not widened.",
+        "au_cue_rafdb takes epochs, batch, rate and schedule of the authors' command for AffectNet, momentum from memory, "
+        "and starts from no ImageNet weights.",
         "Lengths of the units' ellipses are shares of the face, not pixels, and both sides are alike.",
         "Cues are drawn on the aligned face and go through the same views as the picture.",
         "Without landmarks, the mean face's are used.",

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.errors import DataError, LabelError, ShapeError
+from mien.errors import DataError, LabelError, LanguageModelError, ShapeError
 from mien.files import write_whole
 from mien.labels.action_units import ACTION_UNITS, unit_label
 from mien.labels.claims import label_in, stated_units
@@ -74,6 +74,14 @@ class Description:
         return f"{self.observations} {self.interpretation} {self.conclusion}"
 
 
+INSTRUCTIONS = (
+    "You explain facial expressions from action units (FACS, intensity 1 to 5). Answer with a JSON object of three short "
+    'texts: "observations" (the given units and how strong they are, each named as AU and number), "interpretation" (what '
+    'they mean together) and "conclusion" (one sentence that names the given expression and no other). Use no unit that '
+    "is not given."
+)
+"""To a language model that writes the descriptions."""
+
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {name: {"type": "string"} for name in Description.__dataclass_fields__},
@@ -118,6 +126,7 @@ def records(
         units: intensities (N, K); `None` for labels alone.
         seed: of the choice of templates.
         ask: a language model that writes the descriptions, such as `mien.explain.endpoint.LanguageModel(...).answer`.
+            Where it raises LanguageModelError the template writes, and the record's `writer` says so.
 
     Raises:
         ShapeError: the three do not belong together.
@@ -212,23 +221,18 @@ def _and(names: Sequence[str]) -> str:
 
 
 def _asked(ask: Ask, label: str, strong: Mapping[int, float | None]) -> Description | None:
-    """A language model's description, or `None` where it is not fit to learn from."""
+    """A language model's description, or `None` where there is none, or it is not fit to learn from."""
     facts = ", ".join(
         f"{unit_label(unit)} {ACTION_UNITS[unit]} {value:.1f}" for unit, value in strong.items()
     )
-    answer = ask(
-        [
-            {
-                "role": "system",
-                "content": "You explain facial expressions from action units (FACS, intensity 1 to 5). Answer with a "
-                'JSON object of three short texts: "observations" (the given units and how strong they are, each '
-                'named as AU and number), "interpretation" (what they mean together) and "conclusion" (one sentence '
-                "that names the given expression and no other). Use no unit that is not given.",
-            },
-            {"role": "user", "content": f"Units: {facts or 'none visible'}. Expression: {label}."},
-        ],
-        SCHEMA,
-    )
+    question = [
+        {"role": "system", "content": INSTRUCTIONS},
+        {"role": "user", "content": f"Units: {facts or 'none visible'}. Expression: {label}."},
+    ]
+    try:
+        answer = ask(question, SCHEMA)
+    except LanguageModelError:
+        return None
     try:
         parts = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
         made = Description(*(str(parts[name]).strip() for name in Description.__dataclass_fields__))

@@ -24,7 +24,6 @@ from types import MappingProxyType
 import numpy as np
 
 from mien.errors import ShapeError
-from mien.labels.claims import stated_units
 
 FEA_20K: Mapping[str, int] = MappingProxyType({"train": 17_737, "test": 1_688})
 """Samples of the authors' set (repository)."""
@@ -32,6 +31,8 @@ FEA_20K: Mapping[str, int] = MappingProxyType({"train": 17_737, "test": 1_688})
 FORMAT = re.compile(
     r"\s*<think>(?:(?!</?think>).)*</think>\s*<answer>(?:(?!</?answer>).)*</answer>\s*", re.DOTALL
 )
+UNIT = re.compile(r"AU(\d+)")
+"""The authors' expression: a unit's FACS name does not count, and one that the text denies does."""
 ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
@@ -52,7 +53,7 @@ def unit_reward(text: str, truth: Collection[int] | None) -> float:
     """F1 of the units that the text states, mapped from [0, 1] to [-1, 1].
 
     Args:
-        text: the whole answer; units count as "AU12".
+        text: the whole answer; a unit counts as "AU12", also where the text says that it is not there.
         truth: FACS numbers that are there; `None` or empty where nobody coded them.
 
     Returns:
@@ -60,7 +61,7 @@ def unit_reward(text: str, truth: Collection[int] | None) -> float:
     """
     if not truth:
         return 0.0
-    stated, true = stated_units(text), frozenset(truth)
+    stated, true = frozenset(map(int, UNIT.findall(text))), frozenset(truth)
     f1 = 2 * len(stated & true) / (len(stated) + len(true))
     return 2 * f1 - 1
 

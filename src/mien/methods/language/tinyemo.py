@@ -180,6 +180,7 @@ class NearestWord(Task):
     ),
     differs=(
         "The tower is mien's shipped trunk, not CLIP.",
+        "A linear warm-up and a cosine stand for the one-cycle schedule.",
         "Words are the mean of their tokens' input embeddings; without a file of words they are random directions.",
     ),
     task=NearestWord,

@@ -348,9 +348,10 @@ PAPER = Paper(
 DIFFERS = (
     "Weights are fresh; the authors start from an autoencoder of nine million faces, which `pretrain` can make of "
     "other faces. Their checkpoints are not read: their tensors' names were not seen.",
-    "RandAugment is not in mien: views are jittered and erased instead.",
+    "RandAugment is not in mien: views are jittered, and one in four has a grey rectangle instead of random pixels.",
     "Places are fixed in fine-tuning too.",
-    "Without an identity branch the strength is 0 and nothing of it is built, as theirs.",
+    "Folds by person are ours, and a fifth of the training people choose the epoch; the authors choose it on the test fold.",
+    "All coded frames are kept; their scripts for BP4D+ and DISFA keep only frames with at least one active unit.",
     "The crop is mien's own alignment.",
 )
 FROM_MEMORY = "from memory, without heads; theirs may count the fixed places"
