@@ -21,7 +21,7 @@ from mien.errors import DataError, MissingExtraError, WeightsError
 from mien.faces.crops import as_rgb, crop_detector, remembered_landmarks
 from mien.faces.mesh import FaceMesh
 from mien.faces.mesh_geometry import points_68
-from mien.faces.mesh_units import units_from_mesh
+from mien.faces.mesh_units import pressed_once, units_from_mesh
 from mien.files import whole
 from mien.methods.runner import ExpressionRunner
 from mien.types.units import ActionUnits
@@ -162,7 +162,7 @@ def _cut(
 def write_units(root: str | Path, path: str | Path, points: str | Path | None = None) -> None:
     """Measure the action units of all three splits by the face mesh, and write them as `load_units` reads them.
 
-    Half an hour of one core.
+    Pressed lips, one number of the mesh for AU14 and AU24, are told once, as AU24. Half an hour of one core.
 
     Args:
         root: folder of FER+, npz layout.
@@ -179,7 +179,7 @@ def write_units(root: str | Path, path: str | Path, points: str | Path | None = 
     for split in ferplus.SPLITS:
         images = ferplus.load(root, split).images
         mesh = reader.read_each(images, remembered_landmarks(images, crop_detector())[0], quiet=False)
-        measured = units_from_mesh(mesh)
+        measured = pressed_once(units_from_mesh(mesh))
         units |= {"units": np.array(measured.units), split: measured.values.astype(np.float16)}
         with np.load(Path(root) / f"{split}.npz") as stored:
             names = fer2013.npz_ids(split, stored["fer_row"])
