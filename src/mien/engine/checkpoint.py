@@ -18,6 +18,7 @@ from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from mien.errors import CheckpointError
+from mien.files import write_whole
 
 FORMAT = 1
 TENSORS = "state.safetensors"
@@ -38,10 +39,12 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
             half / TENSORS,
         )
-        (half / "state.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
+        with (half / TENSORS).open("rb+") as written:
+            os.fsync(written.fileno())
+        write_whole(half / "state.json", json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
         old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
+        if folder.exists():  # else `old` may be all there is, see `_standing`
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         half.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -177,15 +180,22 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @functools.cache
 def code_version() -> str:
-    """Commit of the code that runs, "+changes" where a file of the package differs; "release" outside a checkout."""
+    """Commit of the code that runs, "+changes" where a file of the package differs; "release" outside a checkout.
+
+    A repository around an installed copy, which does not track this file, is not its checkout.
+    """
     here = Path(__file__).parents[1]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        answers = [
+        _, *answers = [
             subprocess.run(
                 ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, env=environment
             ).stdout.strip()
-            for arguments in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", str(here)])
+            for arguments in (
+                ["ls-files", "--error-unmatch", "--", __file__],
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", str(here)],
+            )
         ]
     except (OSError, subprocess.CalledProcessError):
         return "release"
