@@ -126,9 +126,21 @@ def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:
 
 def test_another_recipe_or_other_data_are_not_gone_on_with(make_run: MakeRun) -> None:
     make_run(settings=["epochs=1"]).go()
-    with pytest.raises(CheckpointError, match=r"got another recipe \(seed\)\. Choose another --out"):
+    with pytest.raises(
+        CheckpointError, match=r"whose recipe\.seed is 20261121, got 3\. Choose another --out"
+    ):
         make_run(settings=["epochs=1", "seed=3"]).go()
+    with pytest.raises(CheckpointError, match=r"whose recipe\.optim\.lr is 0\.001, got 0\.1\."):
+        make_run(settings=["epochs=1", "optim.lr=0.1"]).go()
     longer = make_run(settings=["epochs=2"])
+    longer.go()
+    assert longer.state["epoch"] == 2
+
+
+def test_an_edited_citation_does_not_keep_a_run_from_going_on(make_run: MakeRun) -> None:
+    make_run(settings=["epochs=1"]).go()
+    longer = make_run(settings=["epochs=2"])
+    longer.recipe = replace(longer.recipe, source="paper, table 3", sources={"seed": "set by us"})
     longer.go()
     assert longer.state["epoch"] == 2
 

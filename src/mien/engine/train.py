@@ -53,6 +53,8 @@ from mien.types.media import Preprocess
 
 SAVE_EVERY_S = 300.0
 """Seconds between two checkpoints inside an epoch."""
+UNDECIDING = {"epochs": 0, "source": "", "sources": {}}
+"""Fields of a recipe that may differ when a run goes on: more epochs, and where its figures are from."""
 SPARE_FRAMES = 3
 """Frames kept of each segment of a clip that is learned from; an epoch sees one of them, drawn anew."""
 
@@ -404,20 +406,18 @@ class Run:
         self.group.share(self.network)
 
     def _same(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on with another recipe, other labels or other data; more epochs are allowed."""
+        """Refuse to go on with another recipe, other labels or other data."""
         mine = self.facts()
         for name in ("recipe", "labels", "data"):
             stored, own = facts[name], json.loads(json.dumps(mine[name]))
             if name == "recipe":  # a field that is newer than the run has its default
                 stored = json.loads(json.dumps(recipe_from(stored).to_dict()))
-                stored, own = ({**value, "epochs": 0} for value in (stored, own))
+                stored, own = ({**value, **UNDECIDING} for value in (stored, own))
             if stored != own:
-                changed = (
-                    [key for key in own if own.get(key) != stored.get(key)] if isinstance(own, dict) else []
-                )
+                field, before, now = _first_difference(name, stored, own)
                 raise CheckpointError(
-                    f"expected to go on with the run in {self.out}, got another {name} "
-                    f"({', '.join(changed) or 'order'}). Choose another --out, or remove the folder."
+                    f"expected to go on with the run in {self.out}, whose {field} is {before!r}, got {now!r}. "
+                    "Choose another --out, or remove the folder."
                 )
 
     def _cut_log(self) -> None:
@@ -450,6 +450,15 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _first_difference(name: str, stored: Any, own: Any) -> tuple[str, Any, Any]:
+    """Where two values differ first, "recipe.optim.lr", and what stands there in each."""
+    if isinstance(stored, dict) and isinstance(own, dict):
+        for key in [*own, *stored]:
+            if stored.get(key) != own.get(key):
+                return _first_difference(f"{name}.{key}", stored.get(key), own.get(key))
+    return name, stored, own
 
 
 def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
