@@ -95,9 +95,16 @@ def train(
         DataNotFoundError, DataError: the data are not there or not as frozen.
         CheckpointError: `out` holds another run, or cannot be written.
         TrainingError: the loss is no longer a number.
+        OptionError: the recipe asks for what its method, or this machine, cannot do; said before any face is found.
     """
     protocol = protocol or load_protocol(recipe.protocol)
     preprocess = preprocess_of(recipe)
+    cued = recipe.rule is not None and RULES[recipe.rule].needs == "au_cue"
+    if points is not None and not cued:
+        raise OptionError(
+            f"expected no points for {recipe.name!r}, whose rule ({recipe.rule or 'none'}) does not need them, got "
+            f"{points}. Leave them out, or set rule=au_cue."
+        )
     with process_group(device) as group:
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
@@ -113,7 +120,7 @@ def train(
             )
             for split in (protocol.train, protocol.select)
         ]
-        if recipe.rule is not None and RULES[recipe.rule].needs == "au_cue":
+        if cued:
             parts[0] = with_cues(parts[0], protocol.labels, None if points is None else load_points(points))
         run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled=compiled, quiet=quiet)
         run.go()
