@@ -11,9 +11,9 @@ from mien.errors import OptionError
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(OptionError, match=r"expected a GPU of number 1 .*got 1 GPUs\. Take --device cpu"):
-        with process_group("cuda"):
-            pass
+    text = r"expected a GPU of number 1 .*got 1 GPUs\. Take --device cpu"
+    with pytest.raises(OptionError, match=text), process_group("cuda"):
+        pass
 
 
 def test_each_process_sets_its_gpu_before_the_group_begins(monkeypatch: pytest.MonkeyPatch) -> None:

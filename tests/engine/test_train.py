@@ -16,12 +16,14 @@ import torch
 from mien.engine import checkpoint
 from mien.engine.checkpoint import load_checkpoint, load_network, part
 from mien.engine.curves import read_log
+from mien.engine.distributed import Group
 from mien.engine.pictures import Pictures
 from mien.engine.recipe import override
-from mien.engine.train import Run
+from mien.engine.train import Run, _pieces
 from mien.engine.views import batches, epoch_order
-from mien.errors import CheckpointError, DataError, TrainingError
+from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import create
+from mien.methods.task import Batch
 
 MakeRun = Callable[..., Run]
 
@@ -92,6 +94,35 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert one == other
 
 
+def test_a_kill_between_the_log_and_the_checkpoint_loses_no_line(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(self: Run) -> None:
+        raise KilledError
+
+    for epochs, lines in ((1, [0]), (2, [0, 1])):
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "_save_last", kill)
+            with pytest.raises(KilledError):
+                make_run(settings=[f"epochs={epochs}"]).go()
+        run = make_run(settings=[f"epochs={epochs}"])
+        with (run.out / "log.jsonl").open("a") as log:
+            log.write('{"epoch": 1, "lo')  # and one that was torn
+        run.go()
+        assert [line["epoch"] for line in read_log(run.out)] == lines
+
+
+def test_ema_leaves_whole_numbers_as_they_are(make_run: MakeRun) -> None:
+    run = make_run(settings=["ema=0.9"])
+    assert run.smoothed is not None
+    index = torch.arange(300)
+    for network in (run.network, run.smoothed.module):
+        network.register_buffer("index", index.clone())
+    for _ in range(3):
+        run._smooth(run.smoothed)
+    assert torch.equal(run.smoothed.module.index, index)
+
+
 def test_ctrl_c_saves_the_step_at_hand_and_the_run_goes_on(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +153,23 @@ def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:
     parted.go()
     for one, other in zip(weights(whole).values(), weights(parted).values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts", "sizes"),
+    [(8, 5, [2, 2, 2, 1, 1]), (9, 4, [3, 2, 2, 2]), (8, 4, [2] * 4), (2, 3, [1, 1])],
+)
+def test_a_batch_is_cut_into_as_many_parts_as_asked(rows: int, parts: int, sizes: list[int]) -> None:
+    batch = Batch(torch.zeros(rows, 3, 4, 4), torch.zeros(rows, 2))
+    assert [len(piece.images) for piece in _pieces(batch, parts, torch.device("cpu"))] == sizes
+
+
+def test_a_batch_of_fewer_pictures_than_processes_is_refused(make_run: MakeRun) -> None:
+    one = make_run(settings=["batch_size=2"])
+    with pytest.raises(
+        OptionError, match=r"expected a batch of at least 3 pictures.*got 2\. Start fewer processes"
+    ):
+        Run(one.recipe, one.protocol, one.pictures, one.held_out, one.out, Group(rank=1, world=3))
 
 
 def test_another_recipe_or_other_data_are_not_gone_on_with(make_run: MakeRun) -> None:
@@ -210,8 +258,35 @@ def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytes
     settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
     run = make_run(settings=settings)
     run.go()
-    assert run.state["drops"] == 1 and run.state["since_best"] == 2
+    assert run.state["drops"] == 1 and run.state["since_drop"] == 2 and run.state["since_best"] == 8
     assert drops == [0] * 7 + [1] * 2
+
+
+def test_plateau_and_early_stopping_work_together(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate drops after two looks without a better score, and the run stops after four."""
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    drops = []
+    monkeypatch.setattr(Run, "_epoch", lambda self: drops.append(self.state["drops"]) or 1.0)
+    settings = ["epochs=9", "patience=4", "schedule.name=plateau", "schedule.patience=1"]
+    run = make_run(settings=settings)
+    run.go()
+    assert run.state["stopped"] and drops == [0, 0, 0, 1, 1]
+
+
+def test_an_older_checkpoint_of_a_plateau_is_gone_on_with(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    settings = ["schedule.name=plateau", "schedule.patience=2"]
+    make_run("old", ["epochs=3", *settings]).go()
+    path = make_run("old").out / "last" / "state.json"
+    facts = json.loads(path.read_text())
+    del facts["state"]["since_drop"]
+    path.write_text(json.dumps(facts))
+    longer = make_run("old", ["epochs=4", *settings])
+    longer.go()
+    assert longer.state["drops"] == 1 and longer.state["since_drop"] == 0
 
 
 def test_balanced_order_draws_classes_equally(make_run: MakeRun) -> None:
@@ -264,10 +339,12 @@ from mien.engine.pictures import Pictures
 from mien.engine.views import batches
 from mien.engine.recipe import Recipe, override
 from mien.engine.train import Run
+from mien.engine.optim import Sam
+from mien.errors import TrainingError
 from safetensors.torch import save_file
 
 protocol = Protocol("drawn", "drawn", LABELS, "train", "select", "test", "accuracy", 1, "single", False, {}, "")
-recipe = override(Recipe("drawn", "mobile_expression", "drawn", size_px=32, batch_size=8), [
+recipe = override(Recipe("drawn", "mobile_expression", "drawn", size_px=32, batch_size=int(sys.argv[3])), [
     "hold_statistics=true", "options.dropout=0", "views.mirror=false", "views.rotate_rad=0", "views.zoom=0",
     "views.shift=0", "views.shear=0"])
 with process_group("cpu") as group:
@@ -278,11 +355,24 @@ with process_group("cpu") as group:
     run.gradients(batch)
     if group.leads:
         save_file({n: p.grad.clone().contiguous() for n, p in run.network.named_parameters()}, sys.argv[1] + ".safetensors")
+    assert group.any(group.rank == group.world - 1) and not group.any(False)
+    dying = group.world == 2 and sys.argv[3] == "5"
+    if dying:  # SAM's second pass is for all processes or for none
+        run.sam = Sam(run.trained, 0.05)
+        if not group.leads:
+            run.task.loss = lambda piece: run.task.logits(piece.images).sum() * float("nan")
+        try:
+            run.step(batch)
+        except TrainingError:
+            dying = False
+    assert not dying
 """
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [8, 5])
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path, rows: int) -> None:
+    """Also of a batch that cannot be divided evenly; and a loss that is no number in one of them stops both."""
     from safetensors.torch import load_file
 
     script = tmp_path / "two.py"
@@ -291,7 +381,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     for count in (1, 2):
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
-            str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent),
+            str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent), str(rows),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]

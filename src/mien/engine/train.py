@@ -198,10 +198,17 @@ class Run:
             "loss_sum": 0.0,
             "best": -1.0,
             "since_best": 0,
+            "since_drop": 0,
             "drops": 0,
             "stopped": False,
         }
         self.steps = steps_an_epoch(train, recipe)
+        self.batch_rows = min(recipe.batch_size, int(train.teaching.sum()))
+        if self.batch_rows < self.group.world:
+            raise OptionError(
+                f"expected a batch of at least {self.group.world} pictures, one for each process, got "
+                f"{self.batch_rows}. Start fewer processes, or set a larger batch_size."
+            )
         self.calibration: dict[str, Any] = {}
         self.stop = threading.Event()
 
@@ -255,10 +262,12 @@ class Run:
                 state["done"] += 1
                 bar.update()
                 bar.set_postfix(loss=f"{state['loss_sum'] / state['done']:.3f}", refresh=False)
-                if self.group.leads and (self.stop.is_set() or time.time() - saved > SAVE_EVERY_S):
+                stopping = self.group.any(self.stop.is_set())
+                if self.group.leads and (stopping or time.time() - saved > SAVE_EVERY_S):
                     self._save_last()
                     saved = time.time()
-                if self.stop.is_set():
+                if stopping:
+                    self.group.tell(None)  # nobody leaves before it is saved
                     raise KeyboardInterrupt
         return state["loss_sum"] / state["done"]
 
@@ -274,34 +283,45 @@ class Run:
         # Dropout draws from a seed of the step, so that a run that goes on draws the same.
         torch.manual_seed(seed_of(recipe.seed, state["epoch"], state["done"], self.group.rank))
         loss = self.gradients(batch)
-        if self.sam is not None and np.isfinite(loss):
+        finite = not self.group.any(not np.isfinite(loss))
+        if self.sam is not None and finite:
             self.sam.perturb()
             with held_statistics(self.network):
                 self.gradients(batch)
             self.sam.restore()
         norm = nn.utils.clip_grad_norm_(self.trained, recipe.optim.clip or float("inf"))
-        if not (np.isfinite(loss) and torch.isfinite(norm)):
+        if not (finite and torch.isfinite(norm)):
             raise TrainingError(
                 f"expected a finite loss, got {loss} with a gradient of norm {float(norm):g} in epoch "
-                f"{state['epoch'] + 1}, step {state['done'] + 1}, at a learning rate of {rate:.2g}. The last "
-                "checkpoint is whole; lower optim.lr, or set optim.clip or a longer schedule.warmup_epochs."
+                f"{state['epoch'] + 1}, step {state['done'] + 1}, at a learning rate of {rate:.2g}. What was saved "
+                "stays. With another --out, lower optim.lr, or set optim.clip or a longer schedule.warmup_epochs."
             )
         self.optim.step()
         self.optim.zero_grad(set_to_none=True)
         if self.smoothed is not None:
-            self.smoothed.update_parameters(self.network)
+            self._smooth(self.smoothed)
         return loss
+
+    @torch.no_grad()
+    def _smooth(self, smoothed: torch.optim.swa_utils.AveragedModel) -> None:
+        """Move the smoothed weights; a buffer of whole numbers, such as an index, is the network's own."""
+        smoothed.update_parameters(self.network)
+        for kept, own in zip(smoothed.module.buffers(), self.network.buffers(), strict=True):
+            if not own.is_floating_point():
+                kept.copy_(own)
 
     def gradients(self, batch: Batch) -> float:
         """Add up the gradients of a batch, part by part, over all processes; gives this process's loss."""
         device = self.group.device
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+        # Processes whose share of the batch is larger count for more in the mean over them.
+        weight = len(batch.images) * self.group.world / self.batch_rows if self.group.world > 1 else 1.0
         total = 0.0
         for piece in _pieces(batch, self.recipe.optim.accumulate, device):
             share = len(piece.images) / len(batch.images)
             with autocast:
                 loss = self.task.loss(piece) * share
-            loss.backward()
+            (loss if weight == 1 else loss * weight).backward()
             total += float(loss.detach())
         self.group.average_gradients(self.trained)
         return total
@@ -328,9 +348,10 @@ class Run:
             improved = score > state["best"]
             better = improved if recipe.keep == "best" else state["epoch"] + 1 == recipe.epochs
             state["since_best"] = 0 if improved else state["since_best"] + 1
+            state["since_drop"] = 0 if improved else state["since_drop"] + 1
             state["best"] = max(score, state["best"])
-            if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
-                state["drops"], state["since_best"] = state["drops"] + 1, 0
+            if recipe.schedule.name == "plateau" and state["since_drop"] > recipe.schedule.patience:
+                state["drops"], state["since_drop"] = state["drops"] + 1, 0
         line = {
             "epoch": state["epoch"],
             "loss": round(loss, 5),
@@ -349,8 +370,9 @@ class Run:
                     **self.facts(), "epoch": line["epoch"], "select_score": score, "calibration": self.calibration
                 }  # fmt: skip
                 save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
-            self._save_last()
+            # The line first: of an epoch that the checkpoint does not know, it is dropped and written again.
             self._log(line)
+            self._save_last()
             write_curves(self.out)
 
     def _log(self, line: dict[str, Any]) -> None:
@@ -407,7 +429,9 @@ class Run:
             if self.smoothed is not None:
                 self.smoothed.load_state_dict(part(tensors, "smoothed."))
             load_optimiser(self.optim, tensors)
-            self.state = facts["state"]
+            # An older run counted both in `since_best`.
+            self.state = {"since_drop": facts["state"]["since_best"], **facts["state"]}
+        if self.group.leads:
             with contextlib.suppress(OSError):
                 self._cut_log()
         self.group.share(self.network)
@@ -428,15 +452,16 @@ class Run:
                 )
 
     def _cut_log(self) -> None:
-        """Drop lines of epochs that the checkpoint does not know, as after a kill between the two writes."""
+        """Drop lines of epochs that the checkpoint does not know, and one that a kill tore."""
         path = self.out / "log.jsonl"
-        if path.is_file():
-            lines = [
-                line
-                for line in path.read_text().splitlines()
-                if json.loads(line)["epoch"] < self.state["epoch"]
-            ]
-            write_whole(path, "".join(line + "\n" for line in lines))
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                if json.loads(line)["epoch"] < self.state["epoch"]:
+                    kept.append(line)
+        write_whole(path, "".join(line + "\n" for line in kept))
 
 
 @contextlib.contextmanager
@@ -488,8 +513,8 @@ def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> 
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
-    """A batch in so many parts, on the device."""
-    rows = torch.arange(len(batch.images)).chunk(min(parts, len(batch.images)))
+    """A batch in so many parts of nearly one size, on the device."""
+    rows = torch.arange(len(batch.images)).tensor_split(min(parts, len(batch.images)))
     weights = None if batch.class_weights is None else batch.class_weights.to(device)
     return [
         Batch(
