@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mien.engine.calibration import calibrate
 from mien.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -54,6 +55,14 @@ def test_a_network_that_changes_on_export_is_refused(
     with pytest.raises(WeightsError, match="expected the ONNX file's logits to be torch's"):
         export(finished, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_outputs_that_are_no_numbers_are_refused(finished: Path, tmp_path: Path) -> None:
+    tensors, facts = load_checkpoint(finished / "best")
+    broken = {**tensors, "head.bias": torch.full_like(tensors["head.bias"], float("nan"))}
+    save_checkpoint(finished / "best", broken, facts)
+    with pytest.raises(WeightsError, match="got a difference of nan"):
+        export(finished, tmp_path / "model.onnx")
 
 
 def test_weights_of_another_method_are_refused(finished: Path, tmp_path: Path) -> None:

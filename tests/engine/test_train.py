@@ -230,6 +230,25 @@ def test_a_checkpoint_of_another_method_or_of_fewer_classes_is_refused(make_run:
         load_network(torch.nn.Linear(3, 3), tensors, "best")
 
 
+def test_the_last_layer_of_a_run_for_other_classes_stays_fresh(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("first", ["epochs=1"]).go()
+    one = make_run("plain")
+    stored = load_checkpoint(one.out.parent / "first" / "best")[0]
+    for labels, taken in ((("neutral", "happy", "sad"), True), (("neutral", "sad", "happy"), False)):
+        protocol = replace(one.protocol, labels=labels)
+        recipe = replace(one.recipe, start=str(one.out.parent / "first"), epochs=1)
+        run = Run(recipe, protocol, one.pictures, one.held_out, one.out.parent / labels[1], quiet=False)
+        assert run.started is not None
+        assert torch.equal(run.network.head.weight, stored["head.weight"]) == taken
+        assert torch.equal(run.network.trunk[0].conv.weight, stored["trunk.0.conv.weight"])
+        assert run.started.get("other_labels") == (None if taken else ["neutral", "happy", "sad"])
+        assert run.started["fresh"] == ([] if taken else ["head.bias", "head.weight"])
+    run.go()
+    assert "its last layer was for neutral, happy, sad; ours is fresh" in capsys.readouterr().out
+
+
 def test_a_damaged_checkpoint_is_said(make_run: MakeRun) -> None:
     run = make_run(settings=["epochs=1"])
     run.go()
@@ -324,6 +343,20 @@ def test_smoothing_and_hard_targets(make_run: MakeRun) -> None:
     soft = replace(run.pictures, targets=torch.full((33, 3), 1 / 3))
     hard = override(run.recipe, ["targets.soft=false", "targets.smoothing=0"])
     assert set(next(iter(batches(soft, hard, run.preprocess, 0))).targets.unique().tolist()) == {0.0, 1.0}
+
+
+def test_class_weights_count_what_is_learned(make_run: MakeRun) -> None:
+    """Of votes, the votes; of single labels, the labels."""
+    run = make_run(settings=["targets.weighted=true"])
+    votes = torch.tensor([[0.6, 0.4, 0.0]]).repeat(33, 1)
+    votes[:11] = torch.tensor([0.0, 1.0, 0.0])
+    pictures = replace(run.pictures, targets=votes, truth=votes.argmax(1))
+    for soft in ("true", "false"):
+        recipe = override(run.recipe, [f"targets.soft={soft}"])
+        weights = next(iter(batches(pictures, recipe, run.preprocess, 0))).class_weights
+        counts = votes.sum(0) if soft == "true" else torch.tensor([22.0, 11.0, 0.0])
+        assert weights is not None
+        torch.testing.assert_close(weights, torch.where(counts > 0, counts.max() / counts, 0))
 
 
 TWO = """

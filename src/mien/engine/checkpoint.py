@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,35 +105,58 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
+def load_start(network: nn.Module, source: Path, labels: Sequence[str] | None = None) -> dict[str, Any]:
     """Start a network from another's weights, in place: every tensor whose name fits is taken.
 
-    A last layer, `head`, for another number of classes is left out.
+    A last layer, `head`, for other classes is left out.
 
     Args:
         network: what no tensor fits keeps its values.
-        source: folder of a run (its best epoch), or a .safetensors file.
+        source: folder of a run (its best epoch), or a .safetensors file, whose classes are taken to be the
+            network's where they are as many.
+        labels: classes of the network; those of the run are compared with them, name by name.
 
     Returns:
-        what was done: `source`, `sha256` of its file, `taken` (how many), and the names `fresh` (kept) and `unused`.
+        what was done: `source`, `sha256` of its file, `taken` (how many), and the names `fresh` (kept) and `unused`;
+        with `other_labels`, those of the run, where its last layer was left out for them.
 
     Raises:
         CheckpointError: there is nothing there, nothing fits, or a name fits and its shape does not.
     """
-    file = _standing(source / "best") / TENSORS if source.is_dir() else source
+    folder = _standing(source / "best")
+    file = folder / TENSORS if source.is_dir() else source
     try:
         content = file.read_bytes()
         tensors = load(content)
-    except (OSError, SafetensorError) as error:
+        known = json.loads((folder / "state.json").read_text()).get("labels") if source.is_dir() else None
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} ({error})."
         ) from error
+    other = None if labels is None or known is None or list(labels) == known else known
     own = network.state_dict()
     taken = {
         name: value
         for name, value in tensors.items()
-        if name in own and not (name.startswith("head.") and len(value) != len(own[name]))
+        if name in own and not (name.startswith("head.") and (other or len(value) != len(own[name])))
     }
+    _refuse_other_shapes(network, tensors, taken, source)
+    network.load_state_dict(taken, strict=False)
+    return {
+        "source": str(source),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "taken": len(taken),
+        "fresh": sorted(own.keys() - taken.keys()),
+        "unused": sorted(tensors.keys() - taken.keys()),
+        **({} if other is None else {"other_labels": other}),
+    }
+
+
+def _refuse_other_shapes(
+    network: nn.Module, tensors: Mapping[str, Tensor], taken: Mapping[str, Tensor], source: Path
+) -> None:
+    """Refuse a start of which nothing fits, or a name and not its shape."""
+    own = network.state_dict()
     other = [name for name, value in taken.items() if value.shape != own[name].shape]
     if other or not taken:
         detail = (
@@ -142,14 +165,6 @@ def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
             else f"none of its names, but {', '.join(sorted(tensors)[:3])}"
         )
         raise CheckpointError(f"expected tensors of {type(network).__name__} in {source}, got {detail}.")
-    network.load_state_dict(taken, strict=False)
-    return {
-        "source": str(source),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "taken": len(taken),
-        "fresh": sorted(own.keys() - taken.keys()),
-        "unused": sorted(tensors.keys() - taken.keys()),
-    }
 
 
 def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def build(recipe: Recipe, classes: int) -> nn.Module:
     return network
 
 
-def start(network: nn.Module, recipe: Recipe) -> dict[str, Any] | None:
+def start(network: nn.Module, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any] | None:
     """Load the weights that the recipe starts from, where it names another run or a file; says what was taken."""
-    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start))
+    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start), labels)
 
 
 @torch.no_grad()

@@ -133,7 +133,8 @@ class Recipe:
         keep: "best", the epoch with the best selection score, or "last", whatever that score says.
         patience: stop after so many looks without a better selection score, `None` never.
         start: "fresh"; "shipped" to start from the network that comes with mien (`mobile_expression`); or the
-            folder of another run, or a .safetensors file, whose tensors are taken where their names fit.
+            folder of another run, or a .safetensors file, whose tensors are taken where their names fit. The
+            last layer of a run for other classes stays fresh; a file's classes are taken to be the recipe's.
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
         rule: a training rule around the method's task, by its name in `mien.methods.rule`, or `None`.
         rule_options: the rule's own options.

@@ -168,7 +168,7 @@ class Run:
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
         torch.manual_seed(recipe.seed)
         network = build(recipe, len(protocol.labels))
-        self.started = start(network, recipe)
+        self.started = start(network, recipe, protocol.labels)
         self.network = network.to(self.group.device)
         flat = all(
             parameter.ndim < 5 for parameter in network.parameters()
@@ -226,6 +226,8 @@ class Run:
         self._resume()
         if self.started is not None and not self.quiet:
             tqdm.write("started from {source}: {taken} tensors; fresh: {fresh}".format(**self.started))
+            if "other_labels" in self.started:
+                tqdm.write(f"its last layer was for {', '.join(self.started['other_labels'])}; ours is fresh")
         with _asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
                 started = time.time()
