@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import load_protocol
 from mien.engine import checkpoint
 from mien.engine.checkpoint import load_checkpoint, load_network, part
 from mien.engine.curves import read_log
 from mien.engine.distributed import Group
 from mien.engine.pictures import Pictures
 from mien.engine.recipe import override
-from mien.engine.train import Run, _pieces
+from mien.engine.train import Run, _pieces, train
 from mien.engine.views import batches, epoch_order
 from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import create
@@ -191,6 +193,110 @@ def test_an_edited_citation_does_not_keep_a_run_from_going_on(make_run: MakeRun)
     longer.recipe = replace(longer.recipe, source="paper, table 3", sources={"seed": "set by us"})
     longer.go()
     assert longer.state["epoch"] == 2
+
+
+def test_a_run_that_has_nothing_left_to_do_says_it(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    for name, settings, text in (
+        ("done", [], "all 2 epochs of this run are done"),
+        ("stopped", ["patience=1"], "stopped early after epoch 2, 1 looks without a better score"),
+    ):
+        make_run(name, settings).go()
+        again = make_run(name, [*settings, *(["epochs=5"] if name == "stopped" else [])])
+        again.quiet = False
+        again.go()
+        assert text in capsys.readouterr().out and again.state["epoch"] == 2
+    with pytest.raises(CheckpointError, match=r"expected at least the 2 epochs .* has done, got 1"):
+        make_run("done", ["epochs=1"]).go()
+
+
+@pytest.mark.parametrize(("settings", "before"), [(["keep=last"], None), (["select_every=4"], None), ([], 0)])
+def test_a_run_that_ends_sooner_than_it_was_to_has_its_best(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: list[str], before: int | None
+) -> None:
+    scores = iter([0.7, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(Run, "selection", lambda self: (next(scores), 1.0))
+    run = make_run(settings=[*settings, "epochs=4"])
+    plain_step = run.step
+
+    def step(batch: Batch) -> float:
+        if run.state["epoch"] == 2:
+            raise KilledError
+        return plain_step(batch)
+
+    monkeypatch.setattr(run, "step", step)
+    with pytest.raises(KilledError):
+        run.go()
+    best = run.out / "best"
+    assert (load_checkpoint(best)[1]["epoch"] if best.exists() else None) == before
+    make_run(settings=[*settings, "epochs=2"]).go()
+    assert load_checkpoint(best)[1]["epoch"] == (1 if before is None else before)
+
+
+def test_the_fold_is_in_the_checkpoint_and_another_is_refused(make_run: MakeRun) -> None:
+    one = make_run()
+    protocol = replace(one.protocol, folds=3)
+
+    def run(fold: int, epochs: int) -> Run:
+        recipe = replace(one.recipe, epochs=epochs)
+        return Run(recipe, protocol, one.pictures, one.held_out, one.out, fold=fold)
+
+    run(1, 1).go()
+    assert load_checkpoint(one.out / "best")[1]["fold"] == 1 and one.facts()["fold"] is None
+    with pytest.raises(CheckpointError, match="whose fold is 1, got 2"):
+        run(2, 2).go()
+    path = one.out / "last" / "state.json"
+    facts = json.loads(path.read_text())
+    del facts["fold"]  # as an older run has it
+    path.write_text(json.dumps(facts))
+    run(1, 2).go()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        (["options.bogus=1"], OptionError, r"expected options of 'mobile_expression' \(.*dropout.*bogus"),
+        (["options.classes=2"], OptionError, "expected options of 'mobile_expression'"),
+        (["start=nowhere"], CheckpointError, "expected start 'fresh'"),
+        (["optim.layer_decay=0.5"], OptionError, "expected a network with `layers`"),
+        (
+            ["rule=au_cue", "rule_options.bogus=1"],
+            OptionError,
+            r"expected options of 'au_cue' \(.*weight.*bogus",
+        ),
+        (["seed=3"], CheckpointError, r"whose recipe\.seed is 20261121, got 3"),
+        (["method=mobile_units"], OptionError, "expected a method for 'expression'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_faces_are_found(
+    make_run: MakeRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: list[str],
+    error: type[Exception],
+    text: str,
+) -> None:
+    DATASETS["rafdb"].look_alike(tmp_path / "data")
+    recipe = replace(make_run().recipe, protocol="rafdb_basic")
+    stored = {
+        "recipe": recipe.to_dict(),
+        "labels": list(load_protocol("rafdb_basic").labels),
+        "state": {"epoch": 1},
+    }
+    checkpoint.save_checkpoint(tmp_path / "out" / "last", {}, stored)
+
+    def find(*arguments: object) -> None:
+        raise AssertionError("faces were looked for")
+
+    monkeypatch.setattr("mien.engine.train.prepare", find)
+    with pytest.raises(AssertionError, match="faces were looked for"):
+        train(recipe, tmp_path / "data", tmp_path / "out", check=False, quiet=True)
+    out = tmp_path / ("out" if "seed=3" in settings else "fresh")
+    with pytest.raises(error, match=text):
+        train(override(recipe, settings), tmp_path / "data", out, check=False, quiet=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_loses_nothing(make_run: MakeRun) -> None:

@@ -62,12 +62,20 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder = _standing(folder)
+    facts = load_facts(folder)
     try:
-        facts = json.loads((folder / "state.json").read_text())
-        return load_file(folder / TENSORS), facts
-    except (OSError, ValueError, SafetensorError) as error:
+        return load_file(_standing(folder) / TENSORS), facts
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
+
+
+def load_facts(folder: Path) -> dict[str, Any]:
+    """Facts of a checkpoint alone; raises as `load_checkpoint` does."""
+    try:
+        facts: dict[str, Any] = json.loads((_standing(folder) / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
+    return facts
 
 
 def _standing(folder: Path) -> Path:

@@ -118,6 +118,8 @@ def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:
         "trained_on": [f"{data.title}, {facts['protocol']} ({data.licence})"],
         "scores": {
             "selection": {"metric": facts["metric"], "value": facts["select_score"], "epoch": facts["epoch"]},
+            "protocol": facts["protocol"],
+            **({} if facts.get("fold") is None else {"fold": facts["fold"]}),
             "seed": recipe["seed"],
             "data": facts["data"],
             "commit": facts["commit"],

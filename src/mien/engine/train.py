@@ -29,6 +29,7 @@ from mien.engine.checkpoint import (
     code_version,
     has_checkpoint,
     load_checkpoint,
+    load_facts,
     load_network,
     load_optimiser,
     optimiser_tensors,
@@ -38,7 +39,7 @@ from mien.engine.checkpoint import (
 from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
-from mien.engine.network import build, predict, preprocess_of, start
+from mien.engine.network import build, named_options, predict, preprocess_of, start
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
 from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, recipe_from
@@ -48,7 +49,7 @@ from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.files import write_whole
 from mien.methods.method import METHODS, Method
 from mien.methods.rule import RULES
-from mien.methods.task import Batch
+from mien.methods.task import Batch, Task
 from mien.types.media import Preprocess
 
 SAVE_EVERY_S = 300.0
@@ -109,20 +110,24 @@ def train(
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
         refuse_for_motion(recipe, preprocess, source.framing)
+        splits = [
+            source.samples(root, protocol, split, fold, check) for split in (protocol.train, protocol.select)
+        ]
+        _rehearse(recipe, protocol, Path(out), fold, compiled)
         parts = [
             prepare(
-                source.samples(root, protocol, split, fold, check),
+                samples,
                 preprocess.template,
                 preprocess.size_px,
                 quiet,
                 preprocess.frames,
-                SPARE_FRAMES if preprocess.frames and split == protocol.train else 1,
+                SPARE_FRAMES if preprocess.frames and samples is splits[0] else 1,
             )
-            for split in (protocol.train, protocol.select)
+            for samples in splits
         ]
         if cued:
             parts[0] = with_cues(parts[0], protocol.labels, None if points is None else load_points(points))
-        run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled=compiled, quiet=quiet)
+        run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled, quiet, fold)
         run.go()
     return Path(out)
 
@@ -136,7 +141,7 @@ class Run:
         train, select: the two splits.
         out: folder of the run.
         group: this process among the others.
-        compiled, quiet: see `train`.
+        compiled, quiet, fold: see `train`.
     """
 
     def __init__(
@@ -149,19 +154,14 @@ class Run:
         group: Group | None = None,
         compiled: bool = False,
         quiet: bool = True,
+        fold: int = 0,
     ) -> None:
-        self.recipe, self.protocol, self.out, self.quiet = recipe, protocol, out, quiet
+        self.recipe, self.protocol, self.out, self.quiet, self.fold = recipe, protocol, out, quiet, fold
         self.group = group or Group()
         self.method: Method = METHODS[recipe.method]
         self.preprocess = preprocess_of(recipe)
         self.pictures, self.held_out = train, select
-        if self.method.task.answers != protocol.task:
-            raise OptionError(
-                f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
-                f"for {self.method.task.answers!r}"
-            )
-        if protocol.task == "action_units":
-            refuse_for_units(recipe)
+        _refuse_recipe(recipe, protocol, compiled)
         _refuse_shapes(recipe, self.preprocess, train, select)
         for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
@@ -176,13 +176,7 @@ class Run:
         if self.preprocess.frames is None and flat:
             self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        if compiled and recipe.rule is not None:
-            raise OptionError(
-                f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers"
-            )
-        self.task = self.method.task(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
-        if recipe.rule is not None:
-            self.task = RULES[recipe.rule].wrap(self.task, **recipe.rule_options)
+        self.task = _task(recipe, torch.compile(network) if compiled else network)  # type: ignore[arg-type]
         self.optim = optimiser(network, recipe.optim)
         rho = recipe.optim.sam_rho
         self.sam = Sam(self.trained, rho, recipe.optim.sam_adaptive) if rho > 0 else None
@@ -228,6 +222,8 @@ class Run:
             tqdm.write("started from {source}: {taken} tensors; fresh: {fresh}".format(**self.started))
             if "other_labels" in self.started:
                 tqdm.write(f"its last layer was for {', '.join(self.started['other_labels'])}; ours is fresh")
+        if not self.quiet:
+            self._say_where()
         with _asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
                 started = time.time()
@@ -235,6 +231,18 @@ class Run:
                 loss = self._epoch()
                 seconds = time.time() - started
                 self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+
+    def _say_where(self) -> None:
+        """Say it where there is nothing left to do."""
+        done = self.state["epoch"]
+        if self.state["stopped"]:
+            looks = self.state["since_best"]
+            tqdm.write(
+                f"this run stopped early after epoch {done}, {looks} looks without a better score; more epochs need "
+                "another --out"
+            )
+        elif done == self.recipe.epochs:
+            tqdm.write(f"all {done} epochs of this run are done")
 
     def _epoch(self) -> float:
         """The rest of the present epoch; gives the mean loss."""
@@ -368,14 +376,25 @@ class Run:
         state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
         if self.group.leads:
             if better:
-                facts = {
-                    **self.facts(), "epoch": line["epoch"], "select_score": score, "calibration": self.calibration
-                }  # fmt: skip
-                save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
+                self._save_best(line["epoch"], score)
             # The line first: of an epoch that the checkpoint does not know, it is dropped and written again.
             self._log(line)
             self._save_last()
             write_curves(self.out)
+
+    def _save_best(self, epoch: int, score: float | None) -> None:
+        facts = {**self.facts(), "epoch": epoch, "select_score": score, "calibration": self.calibration}
+        save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
+
+    def _complete(self) -> None:
+        """Write `best/` of a run that now ends sooner than it was to, and so has not looked at its last epoch."""
+        best, last = self.out / "best", self.state["epoch"] - 1
+        if self.recipe.keep == "best":
+            lacking = self.state["best"] < 0
+        else:
+            lacking = not has_checkpoint(best) or load_facts(best)["epoch"] != last
+        if lacking:
+            self._save_best(last, self.selection()[0])
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.out / "log.jsonl").open("a") as log:
@@ -398,6 +417,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "labels": list(self.protocol.labels),
             "protocol": self.protocol.name,
+            "fold": _fold(self.protocol, self.fold),
             "dataset": self.protocol.dataset,
             "metric": self.protocol.metric,
             "preprocess": dataclasses.asdict(self.preprocess),
@@ -426,7 +446,7 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         if has_checkpoint(self.out / "last"):
             tensors, facts = load_checkpoint(self.out / "last")
-            self._same(facts)
+            _refuse_another(self.out, facts, self.facts())
             load_network(self.network, part(tensors, "network."), str(self.out / "last"))
             if self.smoothed is not None:
                 self.smoothed.load_state_dict(part(tensors, "smoothed."))
@@ -436,22 +456,9 @@ class Run:
         if self.group.leads:
             with contextlib.suppress(OSError):
                 self._cut_log()
+            if self.state["epoch"] >= self.recipe.epochs:
+                self._complete()
         self.group.share(self.network)
-
-    def _same(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on with another recipe, other labels or other data."""
-        mine = self.facts()
-        for name in ("recipe", "labels", "data"):
-            stored, own = facts[name], json.loads(json.dumps(mine[name]))
-            if name == "recipe":  # a field that is newer than the run has its default
-                stored = json.loads(json.dumps(recipe_from(stored).to_dict()))
-                stored, own = ({**value, **UNDECIDING} for value in (stored, own))
-            if stored != own:
-                field, before, now = _first_difference(name, stored, own)
-                raise CheckpointError(
-                    f"expected to go on with the run in {self.out}, whose {field} is {before!r}, got {now!r}. "
-                    "Choose another --out, or remove the folder."
-                )
 
     def _cut_log(self) -> None:
         """Drop lines of epochs that the checkpoint does not know, and one that a kill tore."""
@@ -486,6 +493,72 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled: bool) -> None:
+    """Make once all that a run makes without pictures, so that what is refused is refused before faces are found."""
+    _refuse_recipe(recipe, protocol, compiled)
+    if has_checkpoint(out / "last"):
+        own = {"recipe": recipe.to_dict(), "labels": list(protocol.labels), "fold": _fold(protocol, fold)}
+        _refuse_another(out, load_facts(out / "last"), own)
+    network = build(recipe, len(protocol.labels))
+    start(network, recipe, protocol.labels)
+    _task(recipe, network)
+    optimiser(network, recipe.optim)
+
+
+def _refuse_recipe(recipe: Recipe, protocol: Protocol, compiled: bool) -> None:
+    """Refuse a method for another task, and what does not go together."""
+    method = METHODS[recipe.method]
+    if method.task.answers != protocol.task:
+        raise OptionError(
+            f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
+            f"for {method.task.answers!r}"
+        )
+    if protocol.task == "action_units":
+        refuse_for_units(recipe)
+    if compiled and recipe.rule is not None:
+        raise OptionError(f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers")
+    if recipe.rule is not None and len(method.preprocess.shape) != 3:
+        raise OptionError(
+            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
+        )
+
+
+def _task(recipe: Recipe, network: nn.Module) -> Task:
+    """How the network learns: its method's task, in the recipe's rule where there is one."""
+    task = METHODS[recipe.method].task(network)
+    if recipe.rule is None:
+        return task
+    with named_options(RULES[recipe.rule].wrap, recipe.rule):
+        return RULES[recipe.rule].wrap(task, **recipe.rule_options)
+
+
+def _fold(protocol: Protocol, fold: int) -> int | None:
+    """The fold that is kept for the test, `None` where there are no folds."""
+    return fold if protocol.folds > 1 else None
+
+
+def _refuse_another(out: Path, stored: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse to go on with another recipe, other labels, another fold, other data, or to fewer epochs than are done."""
+    for name in ("recipe", "labels", "fold", "data"):
+        if name not in own or name not in stored:  # an older run has no fold
+            continue
+        before, now = stored[name], json.loads(json.dumps(own[name]))
+        if name == "recipe":  # a field that is newer than the run has its default
+            before = json.loads(json.dumps(recipe_from(before).to_dict()))
+            before, now = ({**value, **UNDECIDING} for value in (before, now))
+        if before != now:
+            field, before, now = _first_difference(name, before, now)
+            raise CheckpointError(
+                f"expected to go on with the run in {out}, whose {field} is {before!r}, got {now!r}. "
+                "Choose another --out, or remove the folder."
+            )
+    done, asked = stored["state"]["epoch"], own["recipe"]["epochs"]
+    if asked < done:
+        raise CheckpointError(
+            f"expected at least the {done} epochs that the run in {out} has done, got {asked}. Choose another --out."
+        )
+
+
 def _first_difference(name: str, stored: Any, own: Any) -> tuple[str, Any, Any]:
     """Where two values differ first, "recipe.optim.lr", and what stands there in each."""
     if isinstance(stored, dict) and isinstance(own, dict):
@@ -496,7 +569,7 @@ def _first_difference(name: str, stored: Any, own: Any) -> tuple[str, Any, Any]:
 
 
 def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
-    """Refuse splits without the network's frames or channels of motion, and rules, which look into layers of pictures."""
+    """Refuse splits without the network's frames or channels of motion."""
     for pictures in parts:
         if preprocess.of_motion and pictures.images.shape[1] != len(preprocess.mean):
             raise DataError(
@@ -508,10 +581,6 @@ def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> 
                 f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "
                 f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames and template."
             )
-    if recipe.rule is not None and len(preprocess.shape) != 3:
-        raise OptionError(
-            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
-        )
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
