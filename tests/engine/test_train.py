@@ -505,13 +505,21 @@ with process_group("cpu") as group:
         except TrainingError:
             dying = False
     assert not dying
+    if group.world == 2 and sys.argv[3] == "8":  # Ctrl-C in one of them stops both after the same step
+        if not group.leads:
+            run.stop.set()
+        try:
+            run._epoch()
+        except KeyboardInterrupt:
+            dying = True
+        assert dying and run.state["done"] == 1 and (run.out / "last" / "state.json").is_file()
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [8, 5])
 def test_two_processes_have_the_gradients_of_one(tmp_path: Path, rows: int) -> None:
-    """Also of a batch that cannot be divided evenly; and a loss that is no number in one of them stops both."""
+    """Also of a batch that cannot be divided evenly; and Ctrl-C, or a loss that is no number, in one stops both."""
     from safetensors.torch import load_file
 
     script = tmp_path / "two.py"

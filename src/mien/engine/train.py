@@ -96,7 +96,8 @@ def train(
         DataNotFoundError, DataError: the data are not there or not as frozen.
         CheckpointError: `out` holds another run, or cannot be written.
         TrainingError: the loss is no longer a number.
-        OptionError: the recipe asks for what its method, or this machine, cannot do; said before any face is found.
+        OptionError: the recipe asks for what its method, or this machine, cannot do; most of it is said before
+            faces are found.
     """
     protocol = protocol or load_protocol(recipe.protocol)
     preprocess = preprocess_of(recipe)
