@@ -101,12 +101,7 @@ def train(
     """
     protocol = protocol or load_protocol(recipe.protocol)
     preprocess = preprocess_of(recipe)
-    cued = recipe.rule is not None and RULES[recipe.rule].needs == "au_cue"
-    if points is not None and not cued:
-        raise OptionError(
-            f"expected no points for {recipe.name!r}, whose rule ({recipe.rule or 'none'}) does not need them, got "
-            f"{points}. Leave them out, or set rule=au_cue."
-        )
+    cued = _is_cued(recipe, points)
     with process_group(device) as group:
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
@@ -126,6 +121,7 @@ def train(
             )
             for samples in splits
         ]
+        del splits  # which may hold pictures in memory
         if cued:
             parts[0] = with_cues(parts[0], protocol.labels, None if points is None else load_points(points))
         run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled, quiet, fold)
@@ -492,6 +488,17 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _is_cued(recipe: Recipe, points: str | Path | None) -> bool:
+    """Whether the recipe's rule needs cues; points are refused where it does not."""
+    cued = recipe.rule is not None and RULES[recipe.rule].needs == "au_cue"
+    if points is not None and not cued:
+        raise OptionError(
+            f"expected no points for {recipe.name!r}, whose rule ({recipe.rule or 'none'}) does not need them, got "
+            f"{points}. Leave them out, or set rule=au_cue."
+        )
+    return cued
 
 
 def _rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled: bool) -> None:
