@@ -50,9 +50,56 @@ def test_a_folder_is_trained_exported_analysed_and_measured(
     assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "report.png"}
 
 
+def test_a_registered_name_is_not_read_as_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as the run's folder of a first `mien train NAME --data ROOT --out NAME`."""
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["train", "fer2013_vgg_ferplus", "--out", "fer2013_vgg_ferplus"],
+        ["evaluate", "expression", "rafdb_basic"],
+    ):
+        (tmp_path / arguments[-1]).mkdir()
+        assert main([*arguments, "--data", "nowhere"]) == 2
+        assert "looked for nowhere" in capsys.readouterr().err
+        assert main(arguments) == 2
+        assert f"A folder of your own of that name is ./{arguments[-1]}." in capsys.readouterr().err
+
+
+def test_options_that_a_folder_cannot_take_are_refused(
+    own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in (
+        ["train", str(own_folder), "--out", str(tmp_path / "x")],
+        ["evaluate", "expression", str(own_folder)],
+    ):
+        for name, value in (("--data", "elsewhere"), ("--fold", "2")):
+            assert main([*verb, name, value]) == 2
+            assert f"expected no {name} for {own_folder}" in capsys.readouterr().err
+    assert main(["train", str(own_folder), "--out", str(tmp_path / "x"), "--points", "points.npz"]) == 2
+    assert "expected no points for 'folder'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["train", "export"])
+def test_ctrl_c_says_what_the_same_command_does(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"mien.cli.training._{verb}", stop)
+    assert main([verb, "x", "--out", "y"]) == 130
+    said = capsys.readouterr().err
+    assert ("to go on" if verb == "train" else "to start over") in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (
+            ["train", "fer2013_vgg_ferplus", "--data", "x", "--out", "y", "--own-classes"],
+            "expected no --own-classes",
+        ),
         (["train", "vtf", "--out", "x"], "no recipe 'vtf'"),
         (["train", "folder", "--out", "x"], "expected --data ROOT"),
         (["evaluate", "expression", "ferplus"], "expected --data ROOT"),

@@ -151,7 +151,7 @@ def test_a_run_with_a_rule_learns_and_goes_on(
     again.go()
     assert again.state["epoch"] == 2
     other = replace(cued, cues=replace(cued.cues, sha256="other"))
-    with pytest.raises(CheckpointError, match=r"another data \(cues\)"):
+    with pytest.raises(CheckpointError, match=r"whose data\.cues is .*, got 'other'"):
         Run(override(recipe, settings), protocol, other, pictures[1], tmp_path / "cued").go()
     with pytest.raises(OptionError, match=r"no torch\.compile with the rule 'au_cue'"):
         Run(override(recipe, settings), protocol, cued, pictures[1], tmp_path / "new", compiled=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mien.engine.calibration import calibrate
 from mien.engine.checkpoint import load_checkpoint, save_checkpoint
-from mien.engine.export import export
+from mien.engine.export import _contract, export
 from mien.engine.train import Run
 from mien.errors import CheckpointError, WeightsError
 from mien.methods.runner import ExpressionRunner
@@ -34,12 +35,20 @@ def test_the_file_alone_is_enough_to_run_it(finished: Path, tmp_path: Path) -> N
     assert (weights.labels, weights.licence) == (("neutral", "happy", "sad"), "CC0-1.0")
     assert weights.sha256 == made["sha256"] and weights.preprocess is not None
     assert weights.preprocess.size_px == 32
+    assert weights.scores["protocol"] == "drawn" and "fold" not in weights.scores
     assert weights.scores["seed"] == 20261121 and weights.scores["data"]["train"] == "drawn-33-0"
     assert made["max_logit_difference_to_torch"] < 0.05
     scores = ExpressionRunner(weights, 1)
     crops = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     assert scores.probabilities(scores.logits(crops)).values.shape == (3, 3)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_contract_names_the_fold_that_was_left_out(finished: Path) -> None:
+    facts = load_checkpoint(finished / "best")[1]
+    assert _contract({**facts, "fold": 2}, "CC0-1.0")["scores"]["fold"] == 2
+    older = {name: value for name, value in facts.items() if name != "fold"}
+    assert "fold" not in _contract(older, "CC0-1.0")["scores"]
 
 
 def test_a_run_without_an_epoch_is_refused(tmp_path: Path) -> None:
@@ -54,6 +63,14 @@ def test_a_network_that_changes_on_export_is_refused(
     with pytest.raises(WeightsError, match="expected the ONNX file's logits to be torch's"):
         export(finished, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_outputs_that_are_no_numbers_are_refused(finished: Path, tmp_path: Path) -> None:
+    tensors, facts = load_checkpoint(finished / "best")
+    broken = {**tensors, "head.bias": torch.full_like(tensors["head.bias"], float("nan"))}
+    save_checkpoint(finished / "best", broken, facts)
+    with pytest.raises(WeightsError, match="got a difference of nan"):
+        export(finished, tmp_path / "model.onnx")
 
 
 def test_weights_of_another_method_are_refused(finished: Path, tmp_path: Path) -> None:

@@ -14,15 +14,12 @@ from mien.errors import TrainingError
 def test_sam_on_a_parabola() -> None:
     """f = w^2 / 2 at 1 with rho .05: the gradient is taken at 1.05, so one plain step gives 1 - 1.05 lr."""
     weight = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
-    base = torch.optim.SGD([weight], lr=0.1)
-
-    def closure() -> torch.Tensor:
-        loss = 0.5 * (weight**2).sum()
-        loss.backward()
-        return loss
-
-    loss = Sam([weight], rho=0.05).step(base, closure)
-    assert loss.item() == pytest.approx(0.5)
+    base, sam = torch.optim.SGD([weight], lr=0.1), Sam([weight], rho=0.05)
+    (0.5 * (weight**2).sum()).backward()
+    sam.perturb()
+    (0.5 * (weight**2).sum()).backward()
+    sam.restore()
+    base.step()
     assert weight.item() == pytest.approx(1 - 0.1 * 1.05, abs=1e-12)
 
 
@@ -41,15 +38,11 @@ def test_sam_restores_bit_for_bit() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
     before = [parameter.detach().clone() for parameter in network.parameters()]
-    base = torch.optim.SGD(network.parameters(), lr=0.0)
-    inputs = torch.randn(4, 7)
-
-    def closure() -> torch.Tensor:
-        loss = network(inputs).square().mean()
-        loss.backward()
-        return loss
-
-    Sam(network.parameters(), rho=0.5).step(base, closure)
+    sam = Sam(network.parameters(), rho=0.5)
+    network(torch.randn(4, 7)).square().mean().backward()
+    sam.perturb()
+    assert not any(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+    sam.restore()
     assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
 
 
@@ -64,10 +57,8 @@ def test_sam_moves_by_rho_over_all_parameters() -> None:
     assert math.sqrt(sum(float(part.square().sum()) for part in moved)) == pytest.approx(0.3, rel=1e-5)
 
 
-def test_sam_wants_a_closure_and_gradients() -> None:
+def test_sam_wants_gradients() -> None:
     weight = nn.Parameter(torch.ones(1))
-    with pytest.raises(TrainingError, match="expected a closure"):
-        Sam([weight]).step(torch.optim.SGD([weight], lr=0.1))
     with pytest.raises(TrainingError, match=r"expected gradients .* Call backward\(\) first"):
         Sam([weight]).perturb()
 
@@ -97,6 +88,21 @@ def test_held_statistics_do_not_learn() -> None:
 )
 def test_learning_rates(schedule: Schedule, step: int, expected: float) -> None:
     assert learning_rate(schedule, 1.0, step, steps_an_epoch=10, epochs=10) == pytest.approx(expected)
+
+
+def test_a_warm_up_that_is_not_whole_ends_at_the_peak() -> None:
+    rates = [learning_rate(Schedule("constant", warmup_epochs=0.25), 1.0, step, 10, 10) for step in range(4)]
+    assert rates == pytest.approx([0.4, 0.8, 1.0, 1.0])
+    rates = [learning_rate(Schedule("constant", warmup_epochs=0.05), 1.0, step, 10, 10) for step in range(2)]
+    assert rates == [1.0, 1.0]
+
+
+def test_held_statistics_put_any_buffer_back() -> None:
+    network = nn.Linear(2, 2)
+    network.register_buffer("prototypes", torch.ones(3))
+    with held_statistics(network):
+        network.prototypes.mul_(0.9)
+    assert torch.equal(network.prototypes, torch.ones(3))
 
 
 def test_plateau_drops_by_gamma() -> None:

@@ -36,6 +36,18 @@ def test_options_of_the_builder_are_set() -> None:
         ("optim.name=lion", OptionError, "expected optim.name to be one of sgd, adam, adamw, got 'lion'"),
         ("epochs=0", OptionError, "expected epochs of at least 1, got 0"),
         ("ema=1", OptionError, "expected ema from 0 to under 1"),
+        ("optim.lr=0", OptionError, "expected optim.lr over 0, got 0.0"),
+        ("optim.lr=nan", OptionError, "expected optim.lr over 0, got nan"),
+        ("optim.clip=0", OptionError, "expected optim.clip over 0, or none, got 0.0"),
+        ("optim.sam_rho=-0.1", OptionError, "expected optim.sam_rho of at least 0"),
+        ("optim.layer_decay=0", OptionError, "expected optim.layer_decay over 0 to 1, got 0.0"),
+        ("schedule.every=0", OptionError, "expected schedule.every of at least 1, got 0"),
+        ("schedule.patience=-1", OptionError, "expected schedule.patience of at least 0"),
+        ("patience=0", OptionError, "expected patience of at least 1, got 0"),
+        ("views.mixup=-1", OptionError, "expected views.mixup of at least 0"),
+        ("targets.smoothing=1", OptionError, "expected targets.smoothing from 0 to under 1"),
+        ("optim.scales=head:10", OptionError, "Set it in a recipe's file"),
+        ("optim.scales.head=10", OptionError, "got 'optim.scales.head', which has a value a part"),
         ("source=me", UnknownNameError, "Known"),
     ],
 )
@@ -43,6 +55,11 @@ def test_what_does_not_fit_is_refused(assignment: str, error: type[Exception], t
     with pytest.raises(error) as caught:
         override(PLAIN, [assignment])
     assert text in str(caught.value)
+
+
+def test_parts_of_a_batch_are_refused_with_class_weights() -> None:
+    with pytest.raises(OptionError, match=r"expected optim\.accumulate of 1 with targets\.weighted.* got 4"):
+        override(PLAIN, ["targets.weighted=true", "optim.accumulate=4"])
 
 
 def test_a_stored_recipe_comes_back() -> None:

@@ -13,15 +13,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import load_protocol
 from mien.engine import checkpoint
 from mien.engine.checkpoint import load_checkpoint, load_network, part
 from mien.engine.curves import read_log
+from mien.engine.distributed import Group
 from mien.engine.pictures import Pictures
 from mien.engine.recipe import override
-from mien.engine.train import Run
+from mien.engine.train import Run, _pieces, train
 from mien.engine.views import batches, epoch_order
-from mien.errors import CheckpointError, DataError, TrainingError
+from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.methods.method import create
+from mien.methods.task import Batch
 
 MakeRun = Callable[..., Run]
 
@@ -92,6 +96,35 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert one == other
 
 
+def test_a_kill_between_the_log_and_the_checkpoint_loses_no_line(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(self: Run) -> None:
+        raise KilledError
+
+    for epochs, lines in ((1, [0]), (2, [0, 1])):
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "_save_last", kill)
+            with pytest.raises(KilledError):
+                make_run(settings=[f"epochs={epochs}"]).go()
+        run = make_run(settings=[f"epochs={epochs}"])
+        with (run.out / "log.jsonl").open("a") as log:
+            log.write('{"epoch": 1, "lo')  # and one that was torn
+        run.go()
+        assert [line["epoch"] for line in read_log(run.out)] == lines
+
+
+def test_ema_leaves_whole_numbers_as_they_are(make_run: MakeRun) -> None:
+    run = make_run(settings=["ema=0.9"])
+    assert run.smoothed is not None
+    index = torch.arange(300)
+    for network in (run.network, run.smoothed.module):
+        network.register_buffer("index", index.clone())
+    for _ in range(3):
+        run._smooth(run.smoothed)
+    assert torch.equal(run.smoothed.module.index, index)
+
+
 def test_ctrl_c_saves_the_step_at_hand_and_the_run_goes_on(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,13 +157,146 @@ def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("rows", "parts", "sizes"),
+    [(8, 5, [2, 2, 2, 1, 1]), (9, 4, [3, 2, 2, 2]), (8, 4, [2] * 4), (2, 3, [1, 1])],
+)
+def test_a_batch_is_cut_into_as_many_parts_as_asked(rows: int, parts: int, sizes: list[int]) -> None:
+    batch = Batch(torch.zeros(rows, 3, 4, 4), torch.zeros(rows, 2))
+    assert [len(piece.images) for piece in _pieces(batch, parts, torch.device("cpu"))] == sizes
+
+
+def test_a_batch_of_fewer_pictures_than_processes_is_refused(make_run: MakeRun) -> None:
+    one = make_run(settings=["batch_size=2"])
+    with pytest.raises(
+        OptionError, match=r"expected a batch of at least 3 pictures.*got 2\. Start fewer processes"
+    ):
+        Run(one.recipe, one.protocol, one.pictures, one.held_out, one.out, Group(rank=1, world=3))
+
+
 def test_another_recipe_or_other_data_are_not_gone_on_with(make_run: MakeRun) -> None:
     make_run(settings=["epochs=1"]).go()
-    with pytest.raises(CheckpointError, match=r"got another recipe \(seed\)\. Choose another --out"):
+    with pytest.raises(
+        CheckpointError, match=r"whose recipe\.seed is 20261121, got 3\. Choose another --out"
+    ):
         make_run(settings=["epochs=1", "seed=3"]).go()
+    with pytest.raises(CheckpointError, match=r"whose recipe\.optim\.lr is 0\.001, got 0\.1\."):
+        make_run(settings=["epochs=1", "optim.lr=0.1"]).go()
     longer = make_run(settings=["epochs=2"])
     longer.go()
     assert longer.state["epoch"] == 2
+
+
+def test_an_edited_citation_does_not_keep_a_run_from_going_on(make_run: MakeRun) -> None:
+    make_run(settings=["epochs=1"]).go()
+    longer = make_run(settings=["epochs=2"])
+    longer.recipe = replace(longer.recipe, source="paper, table 3", sources={"seed": "set by us"})
+    longer.go()
+    assert longer.state["epoch"] == 2
+
+
+def test_a_run_that_has_nothing_left_to_do_says_it(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    for name, settings, text in (
+        ("done", [], "all 2 epochs of this run are done"),
+        ("stopped", ["patience=1"], "stopped early after epoch 2, 1 looks without a better score"),
+    ):
+        make_run(name, settings).go()
+        again = make_run(name, [*settings, *(["epochs=5"] if name == "stopped" else [])])
+        again.quiet = False
+        again.go()
+        assert text in capsys.readouterr().out and again.state["epoch"] == 2
+    with pytest.raises(CheckpointError, match=r"expected at least the 2 epochs .* has done, got 1"):
+        make_run("done", ["epochs=1"]).go()
+
+
+@pytest.mark.parametrize(("settings", "before"), [(["keep=last"], None), (["select_every=4"], None), ([], 0)])
+def test_a_run_that_ends_sooner_than_it_was_to_has_its_best(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: list[str], before: int | None
+) -> None:
+    scores = iter([0.7, 0.6, 0.5, 0.4])
+    monkeypatch.setattr(Run, "selection", lambda self: (next(scores), 1.0))
+    run = make_run(settings=[*settings, "epochs=4"])
+    plain_step = run.step
+
+    def step(batch: Batch) -> float:
+        if run.state["epoch"] == 2:
+            raise KilledError
+        return plain_step(batch)
+
+    monkeypatch.setattr(run, "step", step)
+    with pytest.raises(KilledError):
+        run.go()
+    best = run.out / "best"
+    assert (load_checkpoint(best)[1]["epoch"] if best.exists() else None) == before
+    make_run(settings=[*settings, "epochs=2"]).go()
+    assert load_checkpoint(best)[1]["epoch"] == (1 if before is None else before)
+
+
+def test_the_fold_is_in_the_checkpoint_and_another_is_refused(make_run: MakeRun) -> None:
+    one = make_run()
+    protocol = replace(one.protocol, folds=3)
+
+    def run(fold: int, epochs: int) -> Run:
+        recipe = replace(one.recipe, epochs=epochs)
+        return Run(recipe, protocol, one.pictures, one.held_out, one.out, fold=fold)
+
+    run(1, 1).go()
+    assert load_checkpoint(one.out / "best")[1]["fold"] == 1 and one.facts()["fold"] is None
+    with pytest.raises(CheckpointError, match="whose fold is 1, got 2"):
+        run(2, 2).go()
+    path = one.out / "last" / "state.json"
+    facts = json.loads(path.read_text())
+    del facts["fold"]  # as an older run has it
+    path.write_text(json.dumps(facts))
+    run(1, 2).go()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        (["options.bogus=1"], OptionError, r"expected options of 'mobile_expression' \(.*dropout.*bogus"),
+        (["options.classes=2"], OptionError, "expected options of 'mobile_expression'"),
+        (["start=nowhere"], CheckpointError, "expected start 'fresh'"),
+        (["optim.layer_decay=0.5"], OptionError, "expected a network with `layers`"),
+        (
+            ["rule=au_cue", "rule_options.bogus=1"],
+            OptionError,
+            r"expected options of 'au_cue' \(.*weight.*bogus",
+        ),
+        (["seed=3"], CheckpointError, r"whose recipe\.seed is 20261121, got 3"),
+        (["method=mobile_units"], OptionError, "expected a method for 'expression'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_faces_are_found(
+    make_run: MakeRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: list[str],
+    error: type[Exception],
+    text: str,
+) -> None:
+    DATASETS["rafdb"].look_alike(tmp_path / "data")
+    recipe = replace(make_run().recipe, protocol="rafdb_basic")
+    stored = {
+        "recipe": recipe.to_dict(),
+        "labels": list(load_protocol("rafdb_basic").labels),
+        "state": {"epoch": 1},
+    }
+    checkpoint.save_checkpoint(tmp_path / "out" / "last", {}, stored)
+
+    def find(*arguments: object) -> None:
+        raise AssertionError("faces were looked for")
+
+    monkeypatch.setattr("mien.engine.train.prepare", find)
+    with pytest.raises(AssertionError, match="faces were looked for"):
+        train(recipe, tmp_path / "data", tmp_path / "out", check=False, quiet=True)
+    out = tmp_path / ("out" if "seed=3" in settings else "fresh")
+    with pytest.raises(error, match=text):
+        train(override(recipe, settings), tmp_path / "data", out, check=False, quiet=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_loses_nothing(make_run: MakeRun) -> None:
@@ -170,6 +336,25 @@ def test_a_checkpoint_of_another_method_or_of_fewer_classes_is_refused(make_run:
         load_network(torch.nn.Linear(3, 3), tensors, "best")
 
 
+def test_the_last_layer_of_a_run_for_other_classes_stays_fresh(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("first", ["epochs=1"]).go()
+    one = make_run("plain")
+    stored = load_checkpoint(one.out.parent / "first" / "best")[0]
+    for labels, taken in ((("neutral", "happy", "sad"), True), (("neutral", "sad", "happy"), False)):
+        protocol = replace(one.protocol, labels=labels)
+        recipe = replace(one.recipe, start=str(one.out.parent / "first"), epochs=1)
+        run = Run(recipe, protocol, one.pictures, one.held_out, one.out.parent / labels[1], quiet=False)
+        assert run.started is not None
+        assert torch.equal(run.network.head.weight, stored["head.weight"]) == taken
+        assert torch.equal(run.network.trunk[0].conv.weight, stored["trunk.0.conv.weight"])
+        assert run.started.get("other_labels") == (None if taken else ["neutral", "happy", "sad"])
+        assert run.started["fresh"] == ([] if taken else ["head.bias", "head.weight"])
+    run.go()
+    assert "its last layer was for neutral, happy, sad; ours is fresh" in capsys.readouterr().out
+
+
 def test_a_damaged_checkpoint_is_said(make_run: MakeRun) -> None:
     run = make_run(settings=["epochs=1"])
     run.go()
@@ -198,8 +383,35 @@ def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytes
     settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
     run = make_run(settings=settings)
     run.go()
-    assert run.state["drops"] == 1 and run.state["since_best"] == 2
+    assert run.state["drops"] == 1 and run.state["since_drop"] == 2 and run.state["since_best"] == 8
     assert drops == [0] * 7 + [1] * 2
+
+
+def test_plateau_and_early_stopping_work_together(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate drops after two looks without a better score, and the run stops after four."""
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    drops = []
+    monkeypatch.setattr(Run, "_epoch", lambda self: drops.append(self.state["drops"]) or 1.0)
+    settings = ["epochs=9", "patience=4", "schedule.name=plateau", "schedule.patience=1"]
+    run = make_run(settings=settings)
+    run.go()
+    assert run.state["stopped"] and drops == [0, 0, 0, 1, 1]
+
+
+def test_an_older_checkpoint_of_a_plateau_is_gone_on_with(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    settings = ["schedule.name=plateau", "schedule.patience=2"]
+    make_run("old", ["epochs=3", *settings]).go()
+    path = make_run("old").out / "last" / "state.json"
+    facts = json.loads(path.read_text())
+    del facts["state"]["since_drop"]
+    path.write_text(json.dumps(facts))
+    longer = make_run("old", ["epochs=4", *settings])
+    longer.go()
+    assert longer.state["drops"] == 1 and longer.state["since_drop"] == 0
 
 
 def test_balanced_order_draws_classes_equally(make_run: MakeRun) -> None:
@@ -239,6 +451,20 @@ def test_smoothing_and_hard_targets(make_run: MakeRun) -> None:
     assert set(next(iter(batches(soft, hard, run.preprocess, 0))).targets.unique().tolist()) == {0.0, 1.0}
 
 
+def test_class_weights_count_what_is_learned(make_run: MakeRun) -> None:
+    """Of votes, the votes; of single labels, the labels."""
+    run = make_run(settings=["targets.weighted=true"])
+    votes = torch.tensor([[0.6, 0.4, 0.0]]).repeat(33, 1)
+    votes[:11] = torch.tensor([0.0, 1.0, 0.0])
+    pictures = replace(run.pictures, targets=votes, truth=votes.argmax(1))
+    for soft in ("true", "false"):
+        recipe = override(run.recipe, [f"targets.soft={soft}"])
+        weights = next(iter(batches(pictures, recipe, run.preprocess, 0))).class_weights
+        counts = votes.sum(0) if soft == "true" else torch.tensor([22.0, 11.0, 0.0])
+        assert weights is not None
+        torch.testing.assert_close(weights, torch.where(counts > 0, counts.max() / counts, 0))
+
+
 TWO = """
 import sys
 from pathlib import Path
@@ -252,10 +478,12 @@ from mien.engine.pictures import Pictures
 from mien.engine.views import batches
 from mien.engine.recipe import Recipe, override
 from mien.engine.train import Run
+from mien.engine.optim import Sam
+from mien.errors import TrainingError
 from safetensors.torch import save_file
 
 protocol = Protocol("drawn", "drawn", LABELS, "train", "select", "test", "accuracy", 1, "single", False, {}, "")
-recipe = override(Recipe("drawn", "mobile_expression", "drawn", size_px=32, batch_size=8), [
+recipe = override(Recipe("drawn", "mobile_expression", "drawn", size_px=32, batch_size=int(sys.argv[3])), [
     "hold_statistics=true", "options.dropout=0", "views.mirror=false", "views.rotate_rad=0", "views.zoom=0",
     "views.shift=0", "views.shear=0"])
 with process_group("cpu") as group:
@@ -266,11 +494,32 @@ with process_group("cpu") as group:
     run.gradients(batch)
     if group.leads:
         save_file({n: p.grad.clone().contiguous() for n, p in run.network.named_parameters()}, sys.argv[1] + ".safetensors")
+    assert group.any(group.rank == group.world - 1) and not group.any(False)
+    dying = group.world == 2 and sys.argv[3] == "5"
+    if dying:  # SAM's second pass is for all processes or for none
+        run.sam = Sam(run.trained, 0.05)
+        if not group.leads:
+            run.task.loss = lambda piece: run.task.logits(piece.images).sum() * float("nan")
+        try:
+            run.step(batch)
+        except TrainingError:
+            dying = False
+    assert not dying
+    if group.world == 2 and sys.argv[3] == "8":  # Ctrl-C in one of them stops both after the same step
+        if not group.leads:
+            run.stop.set()
+        try:
+            run._epoch()
+        except KeyboardInterrupt:
+            dying = True
+        assert dying and run.state["done"] == 1 and (run.out / "last" / "state.json").is_file()
 """
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [8, 5])
+def test_two_processes_have_the_gradients_of_one(tmp_path: Path, rows: int) -> None:
+    """Also of a batch that cannot be divided evenly; and Ctrl-C, or a loss that is no number, in one stops both."""
     from safetensors.torch import load_file
 
     script = tmp_path / "two.py"
@@ -279,7 +528,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     for count in (1, 2):
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}",
-            str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent),
+            str(script), str(tmp_path / f"run{count}"), str(Path(__file__).parent), str(rows),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]

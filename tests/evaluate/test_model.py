@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien.datasets.dataset import DATASETS
-from mien.errors import DataError, LabelError
+from mien.errors import DataError, LabelError, OptionError
 from mien.evaluate.model import measure, write_report
+from mien.weights.store import load_weights
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +54,27 @@ def test_a_network_without_a_class_of_the_protocol_is_refused(tmp_path: Path) ->
 def test_a_look_alike_does_not_pass_for_the_data(ferplus_drawn: Path) -> None:
     with pytest.raises(DataError, match="expected 3153 pictures"):
         measure("expression", "ferplus_majority_8", ferplus_drawn)
+
+
+def test_another_fold_than_the_one_that_was_left_out_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would measure people that the network learned from; a file that does not say its fold is taken."""
+    DATASETS["ckplus48"].look_alike(tmp_path, 1)
+    plain = load_weights("expression")
+    for scores in ({"protocol": "ckplus48_7", "fold": 3}, {}):
+        weights = replace(plain, scores=scores)
+        monkeypatch.setattr("mien.evaluate.model.load_weights", lambda name, weights=weights: weights)
+        assert measure("expression", "ckplus48_7", tmp_path, fold=3, check=False).facts["fold"] == 3
+        if not scores:
+            assert measure("expression", "ckplus48_7", tmp_path, fold=2, check=False).facts["fold"] == 2
+            continue
+        with pytest.raises(
+            OptionError, match=r"expected fold 3 of 'ckplus48_7'.*got 2, whose people it learned"
+        ):
+            measure("expression", "ckplus48_7", tmp_path, fold=2, check=False)
+
+
+def test_a_fold_of_fixed_splits_is_refused(ferplus_drawn: Path) -> None:
+    with pytest.raises(DataError, match=r"expected no fold, or 0, for 'ferplus_majority_8'.*got 2"):
+        measure("expression", "ferplus_majority_8", ferplus_drawn, fold=2, check=False)

@@ -18,7 +18,7 @@ EPILOG = """exit codes:
   0    done
   1    the data set has problems (datasets verify)
   2    an option, the data or the model cannot be used; the message says what was expected
-  130  stopped with Ctrl-C; the run's folder holds a checkpoint, and the same command goes on
+  130  stopped with Ctrl-C; the same command goes on with a training, and starts anything else over
 """
 
 
@@ -32,7 +32,9 @@ def add_verbs(verbs: Any) -> None:
 
     train = verb("train", "train a published recipe, or a network for a folder of your own pictures")
     train.add_argument(
-        "recipe", metavar="RECIPE|FOLDER", help="name of a recipe, or class folders, or a .csv"
+        "recipe",
+        metavar="RECIPE|FOLDER",
+        help="name of a recipe, or class folders, or a .csv (./NAME for one that is named as a recipe)",
     )
     train.add_argument("--data", type=Path, metavar="ROOT", help="folder of the recipe's data set")
     train.add_argument(
@@ -104,7 +106,8 @@ def run(options: argparse.Namespace) -> int:
             "datasets": _datasets,
         }[options.verb](options)
     except KeyboardInterrupt:
-        print("mien: stopped; run the same command to go on", file=sys.stderr)
+        more = "to go on" if options.verb == "train" else "to start over"
+        print(f"mien: stopped; run the same command {more}", file=sys.stderr)
         return exits.INTERRUPTED
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "onnx", "onnxscript", "safetensors", "matplotlib"):
@@ -118,16 +121,12 @@ def _train(options: argparse.Namespace) -> int:
     from mien.engine.recipe import RECIPES, override
     from mien.engine.train import train
 
-    folder = Path(options.recipe)
-    if folder.exists():
-        recipe, root = RECIPES["folder"], folder
-        dataset, protocol = _own(folder, options.own_classes)
+    if options.recipe not in RECIPES and Path(options.recipe).exists():
+        recipe, root = RECIPES["folder"], Path(options.recipe)
+        dataset, protocol = _own(root, options)
     else:
-        recipe, root, dataset, protocol = RECIPES[options.recipe], options.data, None, None
-    if root is None:
-        raise OptionError(
-            f"expected --data ROOT, the folder of the data set of {recipe.protocol!r}, got none"
-        )
+        recipe, dataset, protocol = RECIPES[options.recipe], None, None
+        root = _root(options, options.recipe, recipe.protocol)
     recipe = override(recipe, options.set)
     train(
         recipe,
@@ -146,24 +145,41 @@ def _train(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _own(folder: Path, own_classes: bool) -> tuple[Any, Any]:
-    """Data set and protocol of a folder of the user's own."""
+def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
+    """Data set and protocol of a folder of the user's own; options of a registered data set are refused."""
     from mien.datasets.folder import Folder, protocol_of
 
-    dataset = Folder(own_classes)
+    for name, given in (("--data", options.data is not None), ("--fold", options.fold != 0)):
+        if given:
+            raise OptionError(
+                f"expected no {name} for {folder}, a folder of your own that is divided once, got it. Leave it out."
+            )
+    dataset = Folder(options.own_classes)
     return dataset, protocol_of(folder, dataset)
 
 
+def _root(options: argparse.Namespace, name: str, protocol: str) -> Path:
+    """The folder of a registered protocol's data set; a folder of that name is not meant."""
+    own = f" A folder of your own of that name is ./{name}." if Path(name).exists() else ""
+    if options.own_classes:
+        raise OptionError(
+            f"expected no --own-classes for {name!r}, whose classes are those of {protocol!r}, got it.{own}"
+        )
+    if options.data is None:
+        raise OptionError(f"expected --data ROOT, the folder of the data set of {protocol!r}, got none.{own}")
+    return Path(options.data)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
+    from mien.datasets.protocol import protocol_names
     from mien.evaluate.model import measure, write_report
 
-    folder = Path(options.protocol)
-    dataset, protocol = _own(folder, options.own_classes) if folder.exists() else (None, options.protocol)
-    root = folder if dataset is not None else options.data
-    if root is None:
-        raise OptionError(
-            f"expected --data ROOT, the folder of the data set of {options.protocol!r}, got none"
-        )
+    if options.protocol not in protocol_names() and Path(options.protocol).exists():
+        root = Path(options.protocol)
+        dataset, protocol = _own(root, options)
+    else:
+        dataset, protocol = None, options.protocol
+        root = _root(options, protocol, protocol)
     found = measure(
         options.model, protocol, root, options.split, options.fold, dataset=dataset,
         quiet=options.quiet or options.json,

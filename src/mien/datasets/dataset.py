@@ -132,7 +132,7 @@ class Dataset(ABC):
 
         Raises:
             DataNotFoundError: the data are not there.
-            DataError: counts or ids differ from the frozen ones, or the split is empty.
+            DataError: counts or ids differ from the frozen ones, the split is empty, or there is no such fold.
             UnknownNameError: no such split.
         """
         protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
@@ -143,6 +143,10 @@ class Dataset(ABC):
         known = (protocol.train, protocol.select, protocol.test, *(("all",) if protocol.folds > 1 else ()))
         if split not in known:
             raise UnknownNameError(f"split of {protocol.name!r}", split, known)
+        if protocol.folds == 1 and fold != 0:
+            raise DataError(
+                f"expected no fold, or 0, for {protocol.name!r}, whose splits are fixed, got {fold}. Leave it out."
+            )
         root = Path(root)
         listed = self.rows(root)
         kept = [(row, labels) for row in listed if (labels := self.labelled(row, protocol)) is not None]

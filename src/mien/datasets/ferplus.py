@@ -6,7 +6,7 @@ Distribution", ICMI 2016 (votes, MIT, microsoft/FERPlus).
 
 Two layouts: the official `fer2013.csv` with `fer2013new.csv`, row by row the same pictures; and `train.npz`,
 `public_test.npz`, `private_test.npz`, each with `images` (N, 48, 48) uint8 and `ferplus_votes` (N, 10) in the
-order of `FERPLUS_VOTES` (a row of -1 where FER+ has no row), and `dup_of_train_<split>.npy`, the indices of
+order of `FERPLUS_VOTES` (a row of -1 where FER+ has no row), and maybe `dup_of_train_<split>.npy`, the indices of
 pictures that are pixel-identical to a training picture. `load` reads the second, the class both.
 
 A picture's id is its row in both csv files (see `mien.datasets.fer2013`), so the frozen ids are the same in
@@ -33,8 +33,6 @@ from mien.errors import DataError, DataNotFoundError, UnknownNameError
 from mien.labels.expressions import EXPRESSIONS, FERPLUS_VOTES
 
 SPLITS = ("train", "public_test", "private_test")
-MAJORITY_COUNTS = {"train": 25059, "public_test": 3199, "private_test": 3153}
-"""Pictures that the majority rule keeps in each split, eight classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +58,31 @@ class FerPlusSplit:
 def load(root: str | Path, split: str) -> FerPlusSplit:
     """Read one split.
 
+    Which pictures train has as well is read from `dup_of_train_<split>.npy`, and found by comparing where it is
+    not there.
+
     Raises:
         UnknownNameError: no such split.
-        DataNotFoundError: the file is not under `root`.
+        DataNotFoundError: the file, or for the comparison that of train, is not under `root`.
     """
     if split not in SPLITS:
         raise UnknownNameError("FER+ split", split, SPLITS)
+    path = _file(root, split)
+    with np.load(path) as stored:
+        images, votes = stored["images"], stored["ferplus_votes"]
+    duplicate = np.zeros(len(images), bool)
+    marks = path.with_name(f"dup_of_train_{split}.npy")
+    if marks.is_file():
+        duplicate[np.load(marks)] = True
+    elif split != "train":
+        with np.load(_file(root, "train")) as stored:
+            taught = {picture.tobytes() for picture in stored["images"]}
+        duplicate = np.array([picture.tobytes() in taught for picture in images], bool)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return FerPlusSplit(images, soft_labels(votes), majority_labels(votes), duplicate, digest)
+
+
+def _file(root: str | Path, split: str) -> Path:
     path = Path(root) / f"{split}.npz"
     if not path.is_file():
         raise DataNotFoundError(
@@ -73,14 +90,7 @@ def load(root: str | Path, split: str) -> FerPlusSplit:
             "private_test.npz (images, ferplus_votes). Pictures: Kaggle, 'challenges in representation "
             "learning'; votes: microsoft/FERPlus."
         )
-    with np.load(path) as stored:
-        images, votes = stored["images"], stored["ferplus_votes"]
-    duplicate = np.zeros(len(images), bool)
-    duplicates_path = path.with_name(f"dup_of_train_{split}.npy")
-    if duplicates_path.is_file():
-        duplicate[np.load(duplicates_path)] = True
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return FerPlusSplit(images, soft_labels(votes), majority_labels(votes), duplicate, digest)
+    return path
 
 
 def _without_single_votes(votes: np.ndarray) -> np.ndarray:

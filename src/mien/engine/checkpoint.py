@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from mien.errors import CheckpointError
+from mien.files import write_whole
 
 FORMAT = 1
 TENSORS = "state.safetensors"
@@ -38,10 +39,12 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
             half / TENSORS,
         )
-        (half / "state.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
+        with (half / TENSORS).open("rb+") as written:
+            os.fsync(written.fileno())
+        write_whole(half / "state.json", json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
         old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
+        if folder.exists():  # else `old` may be all there is, see `_standing`
+            shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         half.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -59,12 +62,20 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    folder = _standing(folder)
+    facts = load_facts(folder)
     try:
-        facts = json.loads((folder / "state.json").read_text())
-        return load_file(folder / TENSORS), facts
-    except (OSError, ValueError, SafetensorError) as error:
+        return load_file(_standing(folder) / TENSORS), facts
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
+
+
+def load_facts(folder: Path) -> dict[str, Any]:
+    """Facts of a checkpoint alone; raises as `load_checkpoint` does."""
+    try:
+        facts: dict[str, Any] = json.loads((_standing(folder) / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"expected a whole checkpoint in {folder}, got: {error}") from error
+    return facts
 
 
 def _standing(folder: Path) -> Path:
@@ -102,35 +113,58 @@ def load_network(network: nn.Module, tensors: Mapping[str, Tensor], what: str) -
     network.load_state_dict(dict(tensors), strict=True)
 
 
-def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
+def load_start(network: nn.Module, source: Path, labels: Sequence[str] | None = None) -> dict[str, Any]:
     """Start a network from another's weights, in place: every tensor whose name fits is taken.
 
-    A last layer, `head`, for another number of classes is left out.
+    A last layer, `head`, for other classes is left out.
 
     Args:
         network: what no tensor fits keeps its values.
-        source: folder of a run (its best epoch), or a .safetensors file.
+        source: folder of a run (its best epoch), or a .safetensors file, whose classes are taken to be the
+            network's where they are as many.
+        labels: classes of the network; those of the run are compared with them, name by name.
 
     Returns:
-        what was done: `source`, `sha256` of its file, `taken` (how many), and the names `fresh` (kept) and `unused`.
+        what was done: `source`, `sha256` of its file, `taken` (how many), and the names `fresh` (kept) and `unused`;
+        with `other_labels`, those of the run, where its last layer was left out for them.
 
     Raises:
         CheckpointError: there is nothing there, nothing fits, or a name fits and its shape does not.
     """
-    file = _standing(source / "best") / TENSORS if source.is_dir() else source
+    folder = _standing(source / "best")
+    file = folder / TENSORS if source.is_dir() else source
     try:
         content = file.read_bytes()
         tensors = load(content)
-    except (OSError, SafetensorError) as error:
+        known = json.loads((folder / "state.json").read_text()).get("labels") if source.is_dir() else None
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"expected start 'fresh', 'shipped', the folder of a run or a .safetensors file, got {source} ({error})."
         ) from error
+    other = None if labels is None or known is None or list(labels) == known else known
     own = network.state_dict()
     taken = {
         name: value
         for name, value in tensors.items()
-        if name in own and not (name.startswith("head.") and len(value) != len(own[name]))
+        if name in own and not (name.startswith("head.") and (other or len(value) != len(own[name])))
     }
+    _refuse_other_shapes(network, tensors, taken, source)
+    network.load_state_dict(taken, strict=False)
+    return {
+        "source": str(source),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "taken": len(taken),
+        "fresh": sorted(own.keys() - taken.keys()),
+        "unused": sorted(tensors.keys() - taken.keys()),
+        **({} if other is None else {"other_labels": other}),
+    }
+
+
+def _refuse_other_shapes(
+    network: nn.Module, tensors: Mapping[str, Tensor], taken: Mapping[str, Tensor], source: Path
+) -> None:
+    """Refuse a start of which nothing fits, or a name and not its shape."""
+    own = network.state_dict()
     other = [name for name, value in taken.items() if value.shape != own[name].shape]
     if other or not taken:
         detail = (
@@ -139,14 +173,6 @@ def load_start(network: nn.Module, source: Path) -> dict[str, Any]:
             else f"none of its names, but {', '.join(sorted(tensors)[:3])}"
         )
         raise CheckpointError(f"expected tensors of {type(network).__name__} in {source}, got {detail}.")
-    network.load_state_dict(taken, strict=False)
-    return {
-        "source": str(source),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "taken": len(taken),
-        "fresh": sorted(own.keys() - taken.keys()),
-        "unused": sorted(tensors.keys() - taken.keys()),
-    }
 
 
 def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -177,15 +203,22 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @functools.cache
 def code_version() -> str:
-    """Commit of the code that runs, "+changes" where a file of the package differs; "release" outside a checkout."""
+    """Commit of the code that runs, "+changes" where a file of the package differs; "release" outside a checkout.
+
+    A repository around an installed copy, which does not track this file, is not its checkout.
+    """
     here = Path(__file__).parents[1]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        answers = [
+        _, *answers = [
             subprocess.run(
                 ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, env=environment
             ).stdout.strip()
-            for arguments in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", str(here)])
+            for arguments in (
+                ["ls-files", "--error-unmatch", "--", __file__],
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", str(here)],
+            )
         ]
     except (OSError, subprocess.CalledProcessError):
         return "release"

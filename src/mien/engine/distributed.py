@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mien.errors import OptionError
+
 
 @dataclass(frozen=True)
 class Group:
@@ -47,6 +49,14 @@ class Group:
             for tensor in network.state_dict().values():
                 dist.broadcast(tensor, 0)
 
+    def any(self, flag: bool) -> bool:
+        """Whether it holds in at least one process; the same answer in all of them."""
+        if self.world == 1:
+            return flag
+        held = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(held, dist.ReduceOp.MAX)
+        return bool(held.item())
+
     def tell(self, value: Any) -> Any:
         """The first process's value, in all of them."""
         if self.world == 1:
@@ -62,13 +72,23 @@ def process_group(device: str = "auto") -> Iterator[Group]:
 
     Args:
         device: "auto" takes a GPU where there is one, else "cpu" or "cuda".
+
+    Raises:
+        OptionError: there is no GPU for this process.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if on_gpu else torch.device("cpu")
+    if on_gpu and (place.index or 0) >= torch.cuda.device_count():
+        raise OptionError(
+            f"expected a GPU of number {place.index} that PyTorch can use, got {torch.cuda.device_count()} GPUs. Take "
+            "--device cpu, or no more processes than GPUs."
+        )
     if world == 1:
         yield Group(device=place)
         return
+    if on_gpu:
+        torch.cuda.set_device(place)  # NCCL sends objects over the current device
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield Group(rank, world, place)

@@ -72,7 +72,7 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
     with torch.no_grad():
         wanted = task.answer(network_input(values, preprocess)).numpy()
     parity = float(np.abs(runner.outputs(faces) - wanted).max())
-    if parity > MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+    if not parity <= MOST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):  # NaN is no parity
         raise WeightsError(
             f"expected the ONNX file's logits to be torch's, got a difference of {parity:.3g}. Export with half "
             "off, or report the method."
@@ -118,6 +118,8 @@ def _contract(facts: Mapping[str, Any], licence: str) -> dict[str, Any]:
         "trained_on": [f"{data.title}, {facts['protocol']} ({data.licence})"],
         "scores": {
             "selection": {"metric": facts["metric"], "value": facts["select_score"], "epoch": facts["epoch"]},
+            "protocol": facts["protocol"],
+            **({} if facts.get("fold") is None else {"fold": facts["fold"]}),
             "seed": recipe["seed"],
             "data": facts["data"],
             "commit": facts["commit"],

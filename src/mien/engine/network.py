@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,36 @@ def options_of(recipe: Recipe) -> dict[str, Any]:
     return {**recipe.options, **{name: value for name, value in own.items() if value and name in known}}
 
 
+@contextlib.contextmanager
+def named_options(function: Callable[..., Any], name: str) -> Iterator[None]:
+    """Where a function is called with options that it does not have, say which it has.
+
+    Raises:
+        OptionError: see above.
+    """
+    try:
+        yield
+    except TypeError as error:
+        if "argument '" not in str(error):  # unexpected, or given twice
+            raise
+        known = [
+            ("others" if option.kind is option.VAR_KEYWORD else option.name)
+            for option in inspect.signature(function).parameters.values()
+            if option.name not in ("classes", "task")
+        ]
+        raise OptionError(
+            f"expected options of {name!r} ({', '.join(known) or 'it has none'}), got: {error}"
+        ) from None
+
+
 def build(recipe: Recipe, classes: int) -> nn.Module:
-    """The recipe's network with its start."""
-    network = create(recipe.method, classes, **options_of(recipe))
+    """The recipe's network with its start.
+
+    Raises:
+        OptionError: the method has no such option, or no network that is shipped.
+    """
+    with named_options(METHODS[recipe.method].build, recipe.method):
+        network = create(recipe.method, classes, **options_of(recipe))
     if recipe.start == "shipped":
         from mien.methods.static.mobile_expression import MobileExpression, load_shipped
 
@@ -60,9 +89,9 @@ def build(recipe: Recipe, classes: int) -> nn.Module:
     return network
 
 
-def start(network: nn.Module, recipe: Recipe) -> dict[str, Any] | None:
+def start(network: nn.Module, recipe: Recipe, labels: Sequence[str]) -> dict[str, Any] | None:
     """Load the weights that the recipe starts from, where it names another run or a file; says what was taken."""
-    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start))
+    return None if recipe.start in ("fresh", "shipped") else load_start(network, Path(recipe.start), labels)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -80,7 +80,8 @@ def learning_rate(
     """
     warmup = schedule.warmup_epochs * steps_an_epoch
     if step < warmup:
-        return peak * (step + 1) / max(1.0, warmup)
+        longest = max(1.0, warmup)  # a warm-up that is not whole ends at the peak, not over it
+        return peak * min(step + 1, longest) / longest
     epoch = step / steps_an_epoch
     if schedule.name == "cosine":
         done = min(1.0, (step - warmup) / max(1.0, epochs * steps_an_epoch - warmup))
@@ -135,23 +136,6 @@ class Sam:
             parameter.copy_(stored)
         self._stored = []
 
-    def step(self, base: torch.optim.Optimizer, closure: Callable[[], Tensor] | None = None) -> Tensor:
-        """Both passes and the base optimiser's step; `closure` gives the loss and calls backward.
-
-        Raises:
-            TrainingError: there is no closure.
-        """
-        if closure is None:
-            raise TrainingError("expected a closure, as SAM computes the loss twice a step, got none")
-        self._clear()
-        loss = closure()
-        self.perturb()
-        closure()
-        self.restore()
-        base.step()
-        self._clear()
-        return loss
-
     def _clear(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
@@ -159,19 +143,15 @@ class Sam:
 
 @contextmanager
 def held_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch norms use the batch's statistics but do not learn them, as in SAM's second pass."""
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    before = [module.momentum for module in norms]
-    counts = [
-        module.num_batches_tracked.clone() for module in norms if module.num_batches_tracked is not None
-    ]
-    for module in norms:
-        module.momentum = 0.0
+    """Whatever a network learns in its buffers is put back afterwards, as in SAM's second pass.
+
+    Batch norms use the batch's statistics and keep their own; prototypes that follow the batches stay.
+    """
+    before = [buffer.detach().clone() for buffer in network.buffers()]
     try:
         yield
     finally:
-        for module, momentum in zip(norms, before, strict=True):
-            module.momentum = momentum
-        tracked = [module for module in norms if module.num_batches_tracked is not None]
-        for module, count in zip(tracked, counts, strict=True):
-            module.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
+        with torch.no_grad():
+            for buffer, stored in zip(network.buffers(), before, strict=True):
+                if not torch.equal(buffer, stored):
+                    buffer.copy_(stored)

@@ -26,8 +26,10 @@ class Optim:
         lr: peak learning rate.
         weight_decay: on weights of more than one axis only.
         momentum, nesterov: of "sgd".
-        clip: largest global norm of the gradient, `None` for none.
-        accumulate: parts into which a batch is cut to save memory; the step is the same.
+        clip: largest global norm of the gradient, over 0, `None` for none.
+        accumulate: parts into which a batch is cut to save memory, each counting by its pictures. The gradient is
+            that of the whole batch where the loss is a mean over its pictures and all have a label: batch norms, and
+            losses between pictures, see one part. Refused with `targets.weighted`, a mean over weights.
         sam_rho: radius of SAM, 0 for plain steps (Foret et al., ICLR 2021).
         sam_adaptive: scale the radius by the weights (Kwon et al., ICML 2021).
         layer_decay: factor on the learning rate from one layer to the one below it, 1 for none (Clark et al.,
@@ -131,7 +133,8 @@ class Recipe:
         keep: "best", the epoch with the best selection score, or "last", whatever that score says.
         patience: stop after so many looks without a better selection score, `None` never.
         start: "fresh"; "shipped" to start from the network that comes with mien (`mobile_expression`); or the
-            folder of another run, or a .safetensors file, whose tensors are taken where their names fit.
+            folder of another run, or a .safetensors file, whose tensors are taken where their names fit. The
+            last layer of a run for other classes stays fresh; a file's classes are taken to be the recipe's.
         hold_statistics: batch norms keep their statistics, as is wise from a trained start.
         rule: a training rule around the method's task, by its name in `mien.methods.rule`, or `None`.
         rule_options: the rule's own options.
@@ -176,17 +179,41 @@ class Recipe:
             ("epochs", self.epochs),
             ("batch_size", self.batch_size),
             ("optim.accumulate", self.optim.accumulate),
+            ("schedule.every", self.schedule.every),
             ("select_every", self.select_every),
             ("steps", 1 if self.steps is None else self.steps),
+            ("patience", 1 if self.patience is None else self.patience),
         ):
             if value < 1:
                 raise OptionError(f"expected {name} of at least 1, got {value}")
-        if not 0 < self.optim.layer_decay <= 1:
-            raise OptionError(f"expected optim.layer_decay over 0 to 1, got {self.optim.layer_decay}")
+        self._refuse_ranges()
         if self.optim.scales and self.optim.layer_decay != 1:
             raise OptionError("expected optim.scales or optim.layer_decay, got both")
-        if not 0 <= self.ema < 1:
-            raise OptionError(f"expected ema from 0 to under 1, got {self.ema}")
+        if self.optim.accumulate > 1 and self.targets.weighted:
+            raise OptionError(
+                f"expected optim.accumulate of 1 with targets.weighted, whose mean is over the weights of a whole "
+                f"batch, got {self.optim.accumulate}"
+            )
+
+    def _refuse_ranges(self) -> None:
+        clip = 1.0 if self.optim.clip is None else self.optim.clip
+        for name, value, fits, range_ in (
+            ("optim.lr", self.optim.lr, self.optim.lr > 0, "over 0"),
+            ("optim.clip", clip, clip > 0, "over 0, or none"),
+            ("optim.sam_rho", self.optim.sam_rho, self.optim.sam_rho >= 0, "of at least 0"),
+            ("optim.layer_decay", self.optim.layer_decay, 0 < self.optim.layer_decay <= 1, "over 0 to 1"),
+            ("schedule.patience", self.schedule.patience, self.schedule.patience >= 0, "of at least 0"),
+            ("views.mixup", self.views.mixup, self.views.mixup >= 0, "of at least 0"),
+            (
+                "targets.smoothing",
+                self.targets.smoothing,
+                0 <= self.targets.smoothing < 1,
+                "from 0 to under 1",
+            ),
+            ("ema", self.ema, 0 <= self.ema < 1, "from 0 to under 1"),
+        ):
+            if not fits:
+                raise OptionError(f"expected {name} {range_}, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe for JSON."""
@@ -234,6 +261,10 @@ def _with(part: Any, path: list[str], text: str, whole: str) -> Any:
     value = getattr(part, path[0])
     if path[0] in ("options", "rule_options"):
         changed: Any = {**value, ".".join(path[1:]): _literal(text)}
+    elif isinstance(value, Mapping):
+        raise OptionError(
+            f"expected a value for one field, got {whole!r}, which has a value a part. Set it in a recipe's file."
+        )
     elif dataclasses.is_dataclass(value):
         if len(path) == 1:
             raise OptionError(

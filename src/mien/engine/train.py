@@ -29,6 +29,7 @@ from mien.engine.checkpoint import (
     code_version,
     has_checkpoint,
     load_checkpoint,
+    load_facts,
     load_network,
     load_optimiser,
     optimiser_tensors,
@@ -38,7 +39,7 @@ from mien.engine.checkpoint import (
 from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
-from mien.engine.network import build, predict, preprocess_of, start
+from mien.engine.network import build, named_options, predict, preprocess_of, start
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
 from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, recipe_from
@@ -48,11 +49,13 @@ from mien.errors import CheckpointError, DataError, OptionError, TrainingError
 from mien.files import write_whole
 from mien.methods.method import METHODS, Method
 from mien.methods.rule import RULES
-from mien.methods.task import Batch
+from mien.methods.task import Batch, Task
 from mien.types.media import Preprocess
 
 SAVE_EVERY_S = 300.0
 """Seconds between two checkpoints inside an epoch."""
+UNDECIDING = {"epochs": 0, "source": "", "sources": {}}
+"""Fields of a recipe that may differ when a run goes on: more epochs, and where its figures are from."""
 SPARE_FRAMES = 3
 """Frames kept of each segment of a clip that is learned from; an epoch sees one of them, drawn anew."""
 
@@ -93,27 +96,35 @@ def train(
         DataNotFoundError, DataError: the data are not there or not as frozen.
         CheckpointError: `out` holds another run, or cannot be written.
         TrainingError: the loss is no longer a number.
+        OptionError: the recipe asks for what its method, or this machine, cannot do; most of it is said before
+            faces are found.
     """
     protocol = protocol or load_protocol(recipe.protocol)
     preprocess = preprocess_of(recipe)
+    cued = _is_cued(recipe, points)
     with process_group(device) as group:
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
         refuse_for_motion(recipe, preprocess, source.framing)
+        splits = [
+            source.samples(root, protocol, split, fold, check) for split in (protocol.train, protocol.select)
+        ]
+        _rehearse(recipe, protocol, Path(out), fold, compiled)
         parts = [
             prepare(
-                source.samples(root, protocol, split, fold, check),
+                samples,
                 preprocess.template,
                 preprocess.size_px,
                 quiet,
                 preprocess.frames,
-                SPARE_FRAMES if preprocess.frames and split == protocol.train else 1,
+                SPARE_FRAMES if preprocess.frames and samples is splits[0] else 1,
             )
-            for split in (protocol.train, protocol.select)
+            for samples in splits
         ]
-        if recipe.rule is not None and RULES[recipe.rule].needs == "au_cue":
+        del splits  # which may hold pictures in memory
+        if cued:
             parts[0] = with_cues(parts[0], protocol.labels, None if points is None else load_points(points))
-        run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled=compiled, quiet=quiet)
+        run = Run(recipe, protocol, parts[0], parts[1], Path(out), group, compiled, quiet, fold)
         run.go()
     return Path(out)
 
@@ -127,7 +138,7 @@ class Run:
         train, select: the two splits.
         out: folder of the run.
         group: this process among the others.
-        compiled, quiet: see `train`.
+        compiled, quiet, fold: see `train`.
     """
 
     def __init__(
@@ -140,26 +151,21 @@ class Run:
         group: Group | None = None,
         compiled: bool = False,
         quiet: bool = True,
+        fold: int = 0,
     ) -> None:
-        self.recipe, self.protocol, self.out, self.quiet = recipe, protocol, out, quiet
+        self.recipe, self.protocol, self.out, self.quiet, self.fold = recipe, protocol, out, quiet, fold
         self.group = group or Group()
         self.method: Method = METHODS[recipe.method]
         self.preprocess = preprocess_of(recipe)
         self.pictures, self.held_out = train, select
-        if self.method.task.answers != protocol.task:
-            raise OptionError(
-                f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
-                f"for {self.method.task.answers!r}"
-            )
-        if protocol.task == "action_units":
-            refuse_for_units(recipe)
+        _refuse_recipe(recipe, protocol, compiled)
         _refuse_shapes(recipe, self.preprocess, train, select)
         for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
         torch.manual_seed(recipe.seed)
         network = build(recipe, len(protocol.labels))
-        self.started = start(network, recipe)
+        self.started = start(network, recipe, protocol.labels)
         self.network = network.to(self.group.device)
         flat = all(
             parameter.ndim < 5 for parameter in network.parameters()
@@ -167,13 +173,7 @@ class Run:
         if self.preprocess.frames is None and flat:
             self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        if compiled and recipe.rule is not None:
-            raise OptionError(
-                f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers"
-            )
-        self.task = self.method.task(torch.compile(network) if compiled else network)  # type: ignore[arg-type]
-        if recipe.rule is not None:
-            self.task = RULES[recipe.rule].wrap(self.task, **recipe.rule_options)
+        self.task = _task(recipe, torch.compile(network) if compiled else network)  # type: ignore[arg-type]
         self.optim = optimiser(network, recipe.optim)
         rho = recipe.optim.sam_rho
         self.sam = Sam(self.trained, rho, recipe.optim.sam_adaptive) if rho > 0 else None
@@ -189,10 +189,17 @@ class Run:
             "loss_sum": 0.0,
             "best": -1.0,
             "since_best": 0,
+            "since_drop": 0,
             "drops": 0,
             "stopped": False,
         }
         self.steps = steps_an_epoch(train, recipe)
+        self.batch_rows = min(recipe.batch_size, int(train.teaching.sum()))
+        if self.batch_rows < self.group.world:
+            raise OptionError(
+                f"expected a batch of at least {self.group.world} pictures, one for each process, got "
+                f"{self.batch_rows}. Start fewer processes, or set a larger batch_size."
+            )
         self.calibration: dict[str, Any] = {}
         self.stop = threading.Event()
 
@@ -210,6 +217,10 @@ class Run:
         self._resume()
         if self.started is not None and not self.quiet:
             tqdm.write("started from {source}: {taken} tensors; fresh: {fresh}".format(**self.started))
+            if "other_labels" in self.started:
+                tqdm.write(f"its last layer was for {', '.join(self.started['other_labels'])}; ours is fresh")
+        if not self.quiet:
+            self._say_where()
         with _asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
                 started = time.time()
@@ -217,6 +228,18 @@ class Run:
                 loss = self._epoch()
                 seconds = time.time() - started
                 self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+
+    def _say_where(self) -> None:
+        """Say it where there is nothing left to do."""
+        done = self.state["epoch"]
+        if self.state["stopped"]:
+            looks = self.state["since_best"]
+            tqdm.write(
+                f"this run stopped early after epoch {done}, {looks} looks without a better score; more epochs need "
+                "another --out"
+            )
+        elif done == self.recipe.epochs:
+            tqdm.write(f"all {done} epochs of this run are done")
 
     def _epoch(self) -> float:
         """The rest of the present epoch; gives the mean loss."""
@@ -246,10 +269,12 @@ class Run:
                 state["done"] += 1
                 bar.update()
                 bar.set_postfix(loss=f"{state['loss_sum'] / state['done']:.3f}", refresh=False)
-                if self.group.leads and (self.stop.is_set() or time.time() - saved > SAVE_EVERY_S):
+                stopping = self.group.any(self.stop.is_set())
+                if self.group.leads and (stopping or time.time() - saved > SAVE_EVERY_S):
                     self._save_last()
                     saved = time.time()
-                if self.stop.is_set():
+                if stopping:
+                    self.group.tell(None)  # nobody leaves before it is saved
                     raise KeyboardInterrupt
         return state["loss_sum"] / state["done"]
 
@@ -265,34 +290,45 @@ class Run:
         # Dropout draws from a seed of the step, so that a run that goes on draws the same.
         torch.manual_seed(seed_of(recipe.seed, state["epoch"], state["done"], self.group.rank))
         loss = self.gradients(batch)
-        if self.sam is not None and np.isfinite(loss):
+        finite = not self.group.any(not np.isfinite(loss))
+        if self.sam is not None and finite:
             self.sam.perturb()
             with held_statistics(self.network):
                 self.gradients(batch)
             self.sam.restore()
         norm = nn.utils.clip_grad_norm_(self.trained, recipe.optim.clip or float("inf"))
-        if not (np.isfinite(loss) and torch.isfinite(norm)):
+        if not (finite and torch.isfinite(norm)):
             raise TrainingError(
                 f"expected a finite loss, got {loss} with a gradient of norm {float(norm):g} in epoch "
-                f"{state['epoch'] + 1}, step {state['done'] + 1}, at a learning rate of {rate:.2g}. The last "
-                "checkpoint is whole; lower optim.lr, or set optim.clip or a longer schedule.warmup_epochs."
+                f"{state['epoch'] + 1}, step {state['done'] + 1}, at a learning rate of {rate:.2g}. What was saved "
+                "stays. With another --out, lower optim.lr, or set optim.clip or a longer schedule.warmup_epochs."
             )
         self.optim.step()
         self.optim.zero_grad(set_to_none=True)
         if self.smoothed is not None:
-            self.smoothed.update_parameters(self.network)
+            self._smooth(self.smoothed)
         return loss
+
+    @torch.no_grad()
+    def _smooth(self, smoothed: torch.optim.swa_utils.AveragedModel) -> None:
+        """Move the smoothed weights; a buffer of whole numbers, such as an index, is the network's own."""
+        smoothed.update_parameters(self.network)
+        for kept, own in zip(smoothed.module.buffers(), self.network.buffers(), strict=True):
+            if not own.is_floating_point():
+                kept.copy_(own)
 
     def gradients(self, batch: Batch) -> float:
         """Add up the gradients of a batch, part by part, over all processes; gives this process's loss."""
         device = self.group.device
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+        # Processes whose share of the batch is larger count for more in the mean over them.
+        weight = len(batch.images) * self.group.world / self.batch_rows if self.group.world > 1 else 1.0
         total = 0.0
         for piece in _pieces(batch, self.recipe.optim.accumulate, device):
             share = len(piece.images) / len(batch.images)
             with autocast:
                 loss = self.task.loss(piece) * share
-            loss.backward()
+            (loss if weight == 1 else loss * weight).backward()
             total += float(loss.detach())
         self.group.average_gradients(self.trained)
         return total
@@ -319,9 +355,10 @@ class Run:
             improved = score > state["best"]
             better = improved if recipe.keep == "best" else state["epoch"] + 1 == recipe.epochs
             state["since_best"] = 0 if improved else state["since_best"] + 1
+            state["since_drop"] = 0 if improved else state["since_drop"] + 1
             state["best"] = max(score, state["best"])
-            if recipe.schedule.name == "plateau" and state["since_best"] > recipe.schedule.patience:
-                state["drops"], state["since_best"] = state["drops"] + 1, 0
+            if recipe.schedule.name == "plateau" and state["since_drop"] > recipe.schedule.patience:
+                state["drops"], state["since_drop"] = state["drops"] + 1, 0
         line = {
             "epoch": state["epoch"],
             "loss": round(loss, 5),
@@ -336,13 +373,25 @@ class Run:
         state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
         if self.group.leads:
             if better:
-                facts = {
-                    **self.facts(), "epoch": line["epoch"], "select_score": score, "calibration": self.calibration
-                }  # fmt: skip
-                save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
-            self._save_last()
+                self._save_best(line["epoch"], score)
+            # The line first: of an epoch that the checkpoint does not know, it is dropped and written again.
             self._log(line)
+            self._save_last()
             write_curves(self.out)
+
+    def _save_best(self, epoch: int, score: float | None) -> None:
+        facts = {**self.facts(), "epoch": epoch, "select_score": score, "calibration": self.calibration}
+        save_checkpoint(self.out / "best", self.measured.state_dict(), facts)
+
+    def _complete(self) -> None:
+        """Write `best/` of a run that now ends sooner than it was to, and so has not looked at its last epoch."""
+        best, last = self.out / "best", self.state["epoch"] - 1
+        if self.recipe.keep == "best":
+            lacking = self.state["best"] < 0
+        else:
+            lacking = not has_checkpoint(best) or load_facts(best)["epoch"] != last
+        if lacking:
+            self._save_best(last, self.selection()[0])
 
     def _log(self, line: dict[str, Any]) -> None:
         with (self.out / "log.jsonl").open("a") as log:
@@ -365,6 +414,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "labels": list(self.protocol.labels),
             "protocol": self.protocol.name,
+            "fold": _fold(self.protocol, self.fold),
             "dataset": self.protocol.dataset,
             "metric": self.protocol.metric,
             "preprocess": dataclasses.asdict(self.preprocess),
@@ -393,43 +443,31 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         if has_checkpoint(self.out / "last"):
             tensors, facts = load_checkpoint(self.out / "last")
-            self._same(facts)
+            _refuse_another(self.out, facts, self.facts())
             load_network(self.network, part(tensors, "network."), str(self.out / "last"))
             if self.smoothed is not None:
                 self.smoothed.load_state_dict(part(tensors, "smoothed."))
             load_optimiser(self.optim, tensors)
-            self.state = facts["state"]
+            # An older run counted both in `since_best`.
+            self.state = {"since_drop": facts["state"]["since_best"], **facts["state"]}
+        if self.group.leads:
             with contextlib.suppress(OSError):
                 self._cut_log()
+            if self.state["epoch"] >= self.recipe.epochs:
+                self._complete()
         self.group.share(self.network)
 
-    def _same(self, facts: dict[str, Any]) -> None:
-        """Refuse to go on with another recipe, other labels or other data; more epochs are allowed."""
-        mine = self.facts()
-        for name in ("recipe", "labels", "data"):
-            stored, own = facts[name], json.loads(json.dumps(mine[name]))
-            if name == "recipe":  # a field that is newer than the run has its default
-                stored = json.loads(json.dumps(recipe_from(stored).to_dict()))
-                stored, own = ({**value, "epochs": 0} for value in (stored, own))
-            if stored != own:
-                changed = (
-                    [key for key in own if own.get(key) != stored.get(key)] if isinstance(own, dict) else []
-                )
-                raise CheckpointError(
-                    f"expected to go on with the run in {self.out}, got another {name} "
-                    f"({', '.join(changed) or 'order'}). Choose another --out, or remove the folder."
-                )
-
     def _cut_log(self) -> None:
-        """Drop lines of epochs that the checkpoint does not know, as after a kill between the two writes."""
+        """Drop lines of epochs that the checkpoint does not know, and one that a kill tore."""
         path = self.out / "log.jsonl"
-        if path.is_file():
-            lines = [
-                line
-                for line in path.read_text().splitlines()
-                if json.loads(line)["epoch"] < self.state["epoch"]
-            ]
-            write_whole(path, "".join(line + "\n" for line in lines))
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                if json.loads(line)["epoch"] < self.state["epoch"]:
+                    kept.append(line)
+        write_whole(path, "".join(line + "\n" for line in kept))
 
 
 @contextlib.contextmanager
@@ -452,8 +490,94 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
+def _is_cued(recipe: Recipe, points: str | Path | None) -> bool:
+    """Whether the recipe's rule needs cues; points are refused where it does not."""
+    cued = recipe.rule is not None and RULES[recipe.rule].needs == "au_cue"
+    if points is not None and not cued:
+        raise OptionError(
+            f"expected no points for {recipe.name!r}, whose rule ({recipe.rule or 'none'}) does not need them, got "
+            f"{points}. Leave them out, or set rule=au_cue."
+        )
+    return cued
+
+
+def _rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled: bool) -> None:
+    """Make once all that a run makes without pictures, so that what is refused is refused before faces are found."""
+    _refuse_recipe(recipe, protocol, compiled)
+    if has_checkpoint(out / "last"):
+        own = {"recipe": recipe.to_dict(), "labels": list(protocol.labels), "fold": _fold(protocol, fold)}
+        _refuse_another(out, load_facts(out / "last"), own)
+    network = build(recipe, len(protocol.labels))
+    start(network, recipe, protocol.labels)
+    _task(recipe, network)
+    optimiser(network, recipe.optim)
+
+
+def _refuse_recipe(recipe: Recipe, protocol: Protocol, compiled: bool) -> None:
+    """Refuse a method for another task, and what does not go together."""
+    method = METHODS[recipe.method]
+    if method.task.answers != protocol.task:
+        raise OptionError(
+            f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
+            f"for {method.task.answers!r}"
+        )
+    if protocol.task == "action_units":
+        refuse_for_units(recipe)
+    if compiled and recipe.rule is not None:
+        raise OptionError(f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers")
+    if recipe.rule is not None and len(method.preprocess.shape) != 3:
+        raise OptionError(
+            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
+        )
+
+
+def _task(recipe: Recipe, network: nn.Module) -> Task:
+    """How the network learns: its method's task, in the recipe's rule where there is one."""
+    task = METHODS[recipe.method].task(network)
+    if recipe.rule is None:
+        return task
+    with named_options(RULES[recipe.rule].wrap, recipe.rule):
+        return RULES[recipe.rule].wrap(task, **recipe.rule_options)
+
+
+def _fold(protocol: Protocol, fold: int) -> int | None:
+    """The fold that is kept for the test, `None` where there are no folds."""
+    return fold if protocol.folds > 1 else None
+
+
+def _refuse_another(out: Path, stored: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse to go on with another recipe, other labels, another fold, other data, or to fewer epochs than are done."""
+    for name in ("recipe", "labels", "fold", "data"):
+        if name not in own or name not in stored:  # an older run has no fold
+            continue
+        before, now = stored[name], json.loads(json.dumps(own[name]))
+        if name == "recipe":  # a field that is newer than the run has its default
+            before = json.loads(json.dumps(recipe_from(before).to_dict()))
+            before, now = ({**value, **UNDECIDING} for value in (before, now))
+        if before != now:
+            field, before, now = _first_difference(name, before, now)
+            raise CheckpointError(
+                f"expected to go on with the run in {out}, whose {field} is {before!r}, got {now!r}. "
+                "Choose another --out, or remove the folder."
+            )
+    done, asked = stored["state"]["epoch"], own["recipe"]["epochs"]
+    if asked < done:
+        raise CheckpointError(
+            f"expected at least the {done} epochs that the run in {out} has done, got {asked}. Choose another --out."
+        )
+
+
+def _first_difference(name: str, stored: Any, own: Any) -> tuple[str, Any, Any]:
+    """Where two values differ first, "recipe.optim.lr", and what stands there in each."""
+    if isinstance(stored, dict) and isinstance(own, dict):
+        for key in [*own, *stored]:
+            if stored.get(key) != own.get(key):
+                return _first_difference(f"{name}.{key}", stored.get(key), own.get(key))
+    return name, stored, own
+
+
 def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
-    """Refuse splits without the network's frames or channels of motion, and rules, which look into layers of pictures."""
+    """Refuse splits without the network's frames or channels of motion."""
     for pictures in parts:
         if preprocess.of_motion and pictures.images.shape[1] != len(preprocess.mean):
             raise DataError(
@@ -465,15 +589,11 @@ def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> 
                 f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "
                 f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames and template."
             )
-    if recipe.rule is not None and len(preprocess.shape) != 3:
-        raise OptionError(
-            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
-        )
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
-    """A batch in so many parts, on the device."""
-    rows = torch.arange(len(batch.images)).chunk(min(parts, len(batch.images)))
+    """A batch in so many parts of nearly one size, on the device."""
+    rows = torch.arange(len(batch.images)).tensor_split(min(parts, len(batch.images)))
     weights = None if batch.class_weights is None else batch.class_weights.to(device)
     return [
         Batch(

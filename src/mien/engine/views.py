@@ -72,7 +72,7 @@ def batches(
     """
     order = epoch_order(pictures, recipe.targets.balanced, recipe.seed, epoch)
     steps = steps_an_epoch(pictures, recipe)
-    weights = _class_weights(pictures) if recipe.targets.weighted else None
+    weights = _class_weights(pictures, recipe) if recipe.targets.weighted else None
     if pictures.cues is not None and recipe.views.mixup > 0:
         raise OptionError(
             "expected views.mixup of 0 with cues, which belong to one face, got two faces in one"
@@ -212,15 +212,17 @@ def cue_views(
     return {"au_cue": torch.where(there[:, None, None], moved, torch.nan)}
 
 
+def _single(truth: Tensor, targets: Tensor) -> Tensor:
+    """Targets (B, K) of 1 at the single label, or where there is none at the largest share."""
+    best = torch.where(truth >= 0, truth, targets.argmax(1))
+    return torch.nn.functional.one_hot(best, targets.shape[1]).float() * (targets.sum(1, keepdim=True) > 0)
+
+
 def _learned(pictures: Pictures, rows: Tensor, recipe: Recipe) -> Tensor:
     """Targets (B, K) after hardening and smoothing."""
     targets = pictures.targets[rows]
     if not recipe.targets.soft:
-        single = pictures.truth[rows]
-        best = torch.where(single >= 0, single, targets.argmax(1))
-        targets = torch.nn.functional.one_hot(best, targets.shape[1]).float() * (
-            targets.sum(1, keepdim=True) > 0
-        )
+        targets = _single(pictures.truth[rows], targets)
     spread = recipe.targets.smoothing
     return targets * (1 - spread) + spread / targets.shape[1] if spread else targets
 
@@ -244,11 +246,15 @@ def _mixed(
     return mix(crops), mix(targets), {name: mix(values) for name, values in extras.items()}
 
 
-def _class_weights(pictures: Pictures) -> Tensor:
-    """Inverse class frequencies; the most frequent class has 1, an absent one 0. Of units, see `unit_weights`."""
+def _class_weights(pictures: Pictures, recipe: Recipe) -> Tensor:
+    """Inverse frequencies of the classes as they are learned, by votes or by single labels; of units, `unit_weights`.
+
+    The most frequent class has 1, an absent one 0.
+    """
     if pictures.task == "action_units":
         return unit_weights(pictures.extras["action_units"])
-    counts = pictures.targets.sum(0)
+    targets = pictures.targets if recipe.targets.soft else _single(pictures.truth, pictures.targets)
+    counts = targets.sum(0)
     return torch.where(counts > 0, counts.max() / counts.clamp(min=1e-9), torch.zeros(()))
 
 

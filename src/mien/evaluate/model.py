@@ -17,7 +17,7 @@ from mien import __version__
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
 from mien.datasets.samples import Samples
-from mien.errors import DataError, LabelError
+from mien.errors import DataError, LabelError, OptionError
 from mien.evaluate import report
 from mien.evaluate.clips import outputs_of_clips
 from mien.evaluate.units import measure_units, units_to_markdown
@@ -25,7 +25,7 @@ from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, point
 from mien.files import write_whole
 from mien.labels.action_units import unit_numbers
 from mien.methods.runner import ExpressionRunner, FaceRunner, UnitsRunner
-from mien.weights.store import load_weights
+from mien.weights.store import Weights, load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def measure(
         WeightsError: it finds action units and the protocol asks for classes, or the other way round.
         DataNotFoundError, DataError: the data are not there or not as frozen.
         OptionError: it takes clips, and the protocol's samples are single pictures. The other way round, each
-            clip counts as its middle frame.
+            clip counts as its middle frame. Or it was trained for another fold.
     """
     protocol = load_protocol(protocol) if isinstance(protocol, str) else protocol
     split = split or protocol.test
@@ -112,6 +112,7 @@ def measure(
             f"expected a network with the classes of {protocol.name!r} ({', '.join(protocol.labels)}), got one "
             f"with {', '.join(runner.weights.labels)}: {', '.join(lacking)} is missing."
         )
+    _refuse_other_fold(runner.weights, protocol, fold)
     samples = (dataset or DATASETS[protocol.dataset]).samples(root, protocol, split, fold, check)
     rows = np.arange(len(samples)) if several else np.flatnonzero(samples.target >= 0)
     if runner.preprocess.frames is None and not runner.preprocess.of_mesh:
@@ -143,6 +144,16 @@ def measure(
         "date": date.today().isoformat(),
     }
     return Evaluation(facts, figures, probabilities, truth, protocol.labels, threshold)
+
+
+def _refuse_other_fold(weights: Weights, protocol: Protocol, fold: int) -> None:
+    """Refuse to measure a network on people that it learned from; a file that does not say its fold is taken."""
+    trained = weights.scores.get("fold")
+    if trained is not None and weights.scores.get("protocol") == protocol.name and trained != fold:
+        raise OptionError(
+            f"expected fold {trained} of {protocol.name!r}, which {weights.name!r} was trained without, got {fold}, "
+            f"whose people it learned from. Take --fold {trained}, or train with --fold {fold}."
+        )
 
 
 _Answers = tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]
