@@ -18,6 +18,7 @@ from mien.engine.recipe import Recipe
 from mien.engine.views import network_input, plain_views
 from mien.errors import OptionError
 from mien.methods.method import METHODS, create, reset_head
+from mien.methods.rule import RULES
 from mien.methods.task import Task
 from mien.types.media import Preprocess
 
@@ -105,3 +106,12 @@ def predict(
         crops = network_input(plain_views(pictures, rows, preprocess.size_px), preprocess)
         answers.append(task.answer(crops.to(device or "cpu")).float().cpu())
     return torch.cat(answers)
+
+
+def task_of(recipe: Recipe, network: nn.Module) -> Task:
+    """How the network learns: its method's task, in the recipe's rule where there is one."""
+    task = METHODS[recipe.method].task(network)
+    if recipe.rule is None:
+        return task
+    with named_options(RULES[recipe.rule].wrap, recipe.rule):
+        return RULES[recipe.rule].wrap(task, **recipe.rule_options)

@@ -11,11 +11,8 @@ from torch.nn import functional
 
 from mien.datasets.protocol import Protocol
 from mien.engine.calibration import calibrate
-from mien.engine.recipe import Recipe
-from mien.errors import OptionError
 from mien.metrics.classification import accuracy, confusion, macro_f1, uar
 from mien.metrics.multilabel import known_f1_scores
-from mien.types.media import Preprocess
 
 UNIT_THRESHOLD = 0.5
 """Probability from which a unit counts as there."""
@@ -52,44 +49,3 @@ def of_units(probabilities: Tensor, truth: Tensor, protocol: Protocol) -> Select
         "fitted_on": f"nothing; {protocol.select} chose the epoch",
     }
     return Selection(score, nll, calibration)
-
-
-def refuse_for_motion(recipe: Recipe, preprocess: Preprocess, framing: str) -> None:
-    """Refuse photographs for a network of motion pictures, and the other way round, and views that motion cannot take.
-
-    Raises:
-        OptionError: see above.
-    """
-    if preprocess.of_motion != (framing == "ready"):
-        wanted = (
-            f"motion pictures ({preprocess.channel_order})" if preprocess.of_motion else "pictures of faces"
-        )
-        raise OptionError(
-            f"expected {wanted} for the method {recipe.method!r}, got pictures that are framed {framing!r}. Choose "
-            "another protocol; `python -m mien.recipes.motion_maps` makes motion pictures of clips."
-        )
-    asked = {name: getattr(recipe.views, name) for name in ("rotate_rad", "shear", "degraded")}
-    for name, value in asked.items():
-        if preprocess.of_motion and value:
-            raise OptionError(
-                f"expected views.{name} of 0 for motion pictures, whose channels are directions, got {value:g}"
-            )
-
-
-def refuse_for_units(recipe: Recipe) -> None:
-    """Refuse what mixes or counts classes, for a network that finds action units.
-
-    Raises:
-        OptionError: the recipe asks for mixup, smoothing or balance.
-    """
-    asked = {
-        "views.mixup": recipe.views.mixup > 0,
-        "targets.smoothing": recipe.targets.smoothing > 0,
-        "targets.balanced": recipe.targets.balanced,
-    }
-    for name, wanted in asked.items():
-        if wanted:
-            raise OptionError(
-                f"expected no {name} for action units, which are no classes, got it in {recipe.name!r}. Set it to 0 "
-                "or false; targets.weighted weighs rare units."
-            )

@@ -39,23 +39,28 @@ from mien.engine.checkpoint import (
 from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
-from mien.engine.network import build, named_options, predict, preprocess_of, start
+from mien.engine.network import build, predict, preprocess_of, start, task_of
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
 from mien.engine.pictures import Pictures, prepare
-from mien.engine.recipe import Recipe, recipe_from
-from mien.engine.selection import of_expressions, of_units, refuse_for_motion, refuse_for_units
+from mien.engine.recipe import Recipe
+from mien.engine.refusals import (
+    fold_of,
+    is_cued,
+    refuse_another,
+    refuse_for_motion,
+    refuse_recipe,
+    refuse_shapes,
+    rehearse,
+)
+from mien.engine.selection import of_expressions, of_units
 from mien.engine.views import batches, seed_of, steps_an_epoch
-from mien.errors import CheckpointError, DataError, OptionError, TrainingError
+from mien.errors import DataError, OptionError, TrainingError
 from mien.files import write_whole
 from mien.methods.method import METHODS, Method
-from mien.methods.rule import RULES
-from mien.methods.task import Batch, Task
-from mien.types.media import Preprocess
+from mien.methods.task import Batch
 
 SAVE_EVERY_S = 300.0
 """Seconds between two checkpoints inside an epoch."""
-UNDECIDING = {"epochs": 0, "source": "", "sources": {}}
-"""Fields of a recipe that may differ when a run goes on: more epochs, and where its figures are from."""
 SPARE_FRAMES = 3
 """Frames kept of each segment of a clip that is learned from; an epoch sees one of them, drawn anew."""
 
@@ -101,7 +106,7 @@ def train(
     """
     protocol = protocol or load_protocol(recipe.protocol)
     preprocess = preprocess_of(recipe)
-    cued = _is_cued(recipe, points)
+    cued = is_cued(recipe, points)
     with process_group(device) as group:
         quiet = quiet or not group.leads
         source = dataset or DATASETS[protocol.dataset]
@@ -109,7 +114,7 @@ def train(
         splits = [
             source.samples(root, protocol, split, fold, check) for split in (protocol.train, protocol.select)
         ]
-        _rehearse(recipe, protocol, Path(out), fold, compiled)
+        rehearse(recipe, protocol, Path(out), fold, compiled)
         parts = [
             prepare(
                 samples,
@@ -158,8 +163,8 @@ class Run:
         self.method: Method = METHODS[recipe.method]
         self.preprocess = preprocess_of(recipe)
         self.pictures, self.held_out = train, select
-        _refuse_recipe(recipe, protocol, compiled)
-        _refuse_shapes(recipe, self.preprocess, train, select)
+        refuse_recipe(recipe, protocol, compiled)
+        refuse_shapes(recipe, self.preprocess, train, select)
         for pictures, kind in ((train.teaching, "learn from"), (select.judged, "select by")):
             if not pictures.any():
                 raise DataError(f"expected pictures with a class to {kind}, got none of {len(pictures)}")
@@ -173,7 +178,7 @@ class Run:
         if self.preprocess.frames is None and flat:
             self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.task = _task(recipe, torch.compile(network) if compiled else network)  # type: ignore[arg-type]
+        self.task = task_of(recipe, torch.compile(network) if compiled else network)  # type: ignore[arg-type]
         self.optim = optimiser(network, recipe.optim)
         rho = recipe.optim.sam_rho
         self.sam = Sam(self.trained, rho, recipe.optim.sam_adaptive) if rho > 0 else None
@@ -414,7 +419,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "labels": list(self.protocol.labels),
             "protocol": self.protocol.name,
-            "fold": _fold(self.protocol, self.fold),
+            "fold": fold_of(self.protocol, self.fold),
             "dataset": self.protocol.dataset,
             "metric": self.protocol.metric,
             "preprocess": dataclasses.asdict(self.preprocess),
@@ -443,7 +448,7 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         if has_checkpoint(self.out / "last"):
             tensors, facts = load_checkpoint(self.out / "last")
-            _refuse_another(self.out, facts, self.facts())
+            refuse_another(self.out, facts, self.facts())
             load_network(self.network, part(tensors, "network."), str(self.out / "last"))
             if self.smoothed is not None:
                 self.smoothed.load_state_dict(part(tensors, "smoothed."))
@@ -488,107 +493,6 @@ def _asked_to_stop() -> Iterator[threading.Event]:
         yield event
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _is_cued(recipe: Recipe, points: str | Path | None) -> bool:
-    """Whether the recipe's rule needs cues; points are refused where it does not."""
-    cued = recipe.rule is not None and RULES[recipe.rule].needs == "au_cue"
-    if points is not None and not cued:
-        raise OptionError(
-            f"expected no points for {recipe.name!r}, whose rule ({recipe.rule or 'none'}) does not need them, got "
-            f"{points}. Leave them out, or set rule=au_cue."
-        )
-    return cued
-
-
-def _rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled: bool) -> None:
-    """Make once all that a run makes without pictures, so that what is refused is refused before faces are found."""
-    _refuse_recipe(recipe, protocol, compiled)
-    if has_checkpoint(out / "last"):
-        own = {"recipe": recipe.to_dict(), "labels": list(protocol.labels), "fold": _fold(protocol, fold)}
-        _refuse_another(out, load_facts(out / "last"), own)
-    network = build(recipe, len(protocol.labels))
-    start(network, recipe, protocol.labels)
-    _task(recipe, network)
-    optimiser(network, recipe.optim)
-
-
-def _refuse_recipe(recipe: Recipe, protocol: Protocol, compiled: bool) -> None:
-    """Refuse a method for another task, and what does not go together."""
-    method = METHODS[recipe.method]
-    if method.task.answers != protocol.task:
-        raise OptionError(
-            f"expected a method for {protocol.task!r}, which {protocol.name!r} asks for, got {recipe.method!r} "
-            f"for {method.task.answers!r}"
-        )
-    if protocol.task == "action_units":
-        refuse_for_units(recipe)
-    if compiled and recipe.rule is not None:
-        raise OptionError(f"expected no torch.compile with the rule {recipe.rule!r}, which looks into layers")
-    if recipe.rule is not None and len(method.preprocess.shape) != 3:
-        raise OptionError(
-            f"expected no rule for a network of clips or blendshapes, got {recipe.rule!r}, which is for pictures"
-        )
-
-
-def _task(recipe: Recipe, network: nn.Module) -> Task:
-    """How the network learns: its method's task, in the recipe's rule where there is one."""
-    task = METHODS[recipe.method].task(network)
-    if recipe.rule is None:
-        return task
-    with named_options(RULES[recipe.rule].wrap, recipe.rule):
-        return RULES[recipe.rule].wrap(task, **recipe.rule_options)
-
-
-def _fold(protocol: Protocol, fold: int) -> int | None:
-    """The fold that is kept for the test, `None` where there are no folds."""
-    return fold if protocol.folds > 1 else None
-
-
-def _refuse_another(out: Path, stored: dict[str, Any], own: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, other labels, another fold, other data, or to fewer epochs than are done."""
-    for name in ("recipe", "labels", "fold", "data"):
-        if name not in own or name not in stored:  # an older run has no fold
-            continue
-        before, now = stored[name], json.loads(json.dumps(own[name]))
-        if name == "recipe":  # a field that is newer than the run has its default
-            before = json.loads(json.dumps(recipe_from(before).to_dict()))
-            before, now = ({**value, **UNDECIDING} for value in (before, now))
-        if before != now:
-            field, before, now = _first_difference(name, before, now)
-            raise CheckpointError(
-                f"expected to go on with the run in {out}, whose {field} is {before!r}, got {now!r}. "
-                "Choose another --out, or remove the folder."
-            )
-    done, asked = stored["state"]["epoch"], own["recipe"]["epochs"]
-    if asked < done:
-        raise CheckpointError(
-            f"expected at least the {done} epochs that the run in {out} has done, got {asked}. Choose another --out."
-        )
-
-
-def _first_difference(name: str, stored: Any, own: Any) -> tuple[str, Any, Any]:
-    """Where two values differ first, "recipe.optim.lr", and what stands there in each."""
-    if isinstance(stored, dict) and isinstance(own, dict):
-        for key in [*own, *stored]:
-            if stored.get(key) != own.get(key):
-                return _first_difference(f"{name}.{key}", stored.get(key), own.get(key))
-    return name, stored, own
-
-
-def _refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> None:
-    """Refuse splits without the network's frames or channels of motion."""
-    for pictures in parts:
-        if preprocess.of_motion and pictures.images.shape[1] != len(preprocess.mean):
-            raise DataError(
-                f"expected motion pictures of {len(preprocess.mean)} channels ({preprocess.channel_order}), got "
-                f"{pictures.images.shape[1]}. `python -m mien.recipes.motion_maps` makes both kinds (--steps)."
-            )
-        if (pictures.frames, pictures.of_mesh) != (preprocess.frames, preprocess.of_mesh):
-            raise OptionError(
-                f"expected {preprocess.frames or 'no'} frames a sample for {recipe.method!r}, got "
-                f"{pictures.frames or 'single pictures'}. Prepare the split with the network's frames and template."
-            )
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:

@@ -39,7 +39,7 @@ from mien.engine.linear import fit_classes
 from mien.engine.network import predict, preprocess_of
 from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import RECIPES, Recipe, override
-from mien.engine.selection import refuse_for_motion
+from mien.engine.refusals import refuse_for_motion
 from mien.engine.train import Run
 from mien.errors import CheckpointError, DataError, OptionError
 from mien.files import write_whole
