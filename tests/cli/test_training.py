@@ -100,9 +100,17 @@ def test_ctrl_c_says_what_the_same_command_does(
             ["train", "fer2013_vgg_ferplus", "--data", "x", "--out", "y", "--own-classes"],
             "expected no --own-classes",
         ),
-        (["train", "vtf", "--out", "x"], "no recipe 'vtf'"),
+        (["train", "gimefive_rafd", "--out", "x"], "which is neither. Did you mean gimefive_rafdb"),
+        (
+            ["train", "photos", "--out", "x"],
+            "a folder or table of your own, got 'photos', which is neither. `mien recipes`",
+        ),
+        (["evaluate", "expression", "ferplus_majority_8"], "expected --data ROOT"),
         (["train", "folder", "--out", "x"], "expected --data ROOT"),
-        (["evaluate", "expression", "ferplus"], "expected --data ROOT"),
+        (
+            ["evaluate", "expression", "ferplus_majority"],
+            "Did you mean ferplus_majority_8 or ferplus_majority_7",
+        ),
         (["export", "nothing", "--out", "x.onnx"], "expected a run with a finished epoch"),
         (["methods", "mobile_expresion"], "Did you mean 'mobile_expression'"),
         (["datasets", "verify"], "expected `mien datasets verify NAME ROOT`"),
@@ -135,6 +143,9 @@ def test_lists_are_for_people_and_for_machines(capsys: pytest.CaptureFixture[str
 def test_one_method_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "mobile_expression"]) == 0
     assert "parameters" in capsys.readouterr().out
+    assert main(["datasets", "list", "ferplus"]) == 0
+    said = capsys.readouterr().out
+    assert "apply_at" in said and "layout" in said and "rafdb" not in said
 
 
 def test_an_unknown_class_folder_is_said(

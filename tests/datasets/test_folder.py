@@ -189,7 +189,7 @@ def test_an_empty_folder_and_too_few_pictures(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="<class>"):
         FOLDER.rows(tmp_path)
     write(tmp_path, "sad/a.png", "sad/b.png")
-    with pytest.raises(DataError, match=r"expected pictures in '(select|test)' of"):
+    with pytest.raises(DataError, match=r"got 2 and none to (select|test)\. A folder is divided"):
         protocol_of(tmp_path)
     protocol = protocol_of(write(tmp_path, "sad/c.png"))
     with pytest.raises(ProtocolError, match="choose the epoch on another"):

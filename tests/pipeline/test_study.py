@@ -83,7 +83,7 @@ def test_a_table_and_all_that_does_not_fit_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert plan.files[0].others == {"age": "30"}
     assert dict(plan.left_out) == {
-        "gone.png": "in the table, but no such file",
+        "gone.png": "in the table, but no such file (paths are relative to the study's folder)",
         "c.png": "not in the table",
     }
     assert any("a.png stands 2 times" in note for note in plan.notes)

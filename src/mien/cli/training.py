@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def _train(options: argparse.Namespace) -> int:
         recipe, root = RECIPES["folder"], Path(options.recipe)
         dataset, protocol = _own(root, options)
     else:
+        if options.recipe not in RECIPES:
+            raise _neither("recipe", options.recipe, RECIPES)
         recipe, dataset, protocol = RECIPES[options.recipe], None, None
         root = _root(options, options.recipe, recipe.protocol)
     recipe = override(recipe, options.set)
@@ -158,6 +161,17 @@ def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
     return dataset, protocol_of(folder, dataset)
 
 
+def _neither(kind: str, name: str, known: Iterable[str]) -> OptionError:
+    """The error for what is neither the name of something registered nor a folder that is there."""
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    verb = "recipes" if kind == "recipe" else "datasets"
+    return OptionError(
+        f"expected the name of a {kind}, or a folder or table of your own, got {name!r}, which is neither.{hint} "
+        f"`mien {verb}` lists the names."
+    )
+
+
 def _root(options: argparse.Namespace, name: str, protocol: str) -> Path:
     """The folder of a registered protocol's data set; a folder of that name is not meant."""
     own = f" A folder of your own of that name is ./{name}." if Path(name).exists() else ""
@@ -178,6 +192,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         root = Path(options.protocol)
         dataset, protocol = _own(root, options)
     else:
+        if options.protocol not in protocol_names():
+            raise _neither("protocol", options.protocol, protocol_names())
         dataset, protocol = None, options.protocol
         root = _root(options, protocol, protocol)
     found = measure(
@@ -264,9 +280,13 @@ def _datasets(options: argparse.Namespace) -> int:
                 "apply_at": DATASETS[name].apply_at,
                 "layout": DATASETS[name].layout,
             }
-            for name in DATASETS
+            for name in ([options.name] if options.name else DATASETS)
         ]
         _show(rows, options, ("dataset", "title", "protocols"))
+        if not options.json and not options.name:
+            print(
+                "`mien datasets list NAME` says the layout, the licence and where to apply.", file=sys.stderr
+            )
         return exits.OK
     if not options.name or not options.root:
         raise OptionError("expected `mien datasets verify NAME ROOT`, got no name or no root")

@@ -240,6 +240,13 @@ def protocol_of(
     rows = dataset.rows(root)
     found = {row.label for row in rows if row.label}
     labels = sorted(found) if dataset.own_classes else [label for label in EXPRESSIONS if label in found]
+    missing = [part for part in ("train", "select", "test") if part not in {row.split for row in rows}]
+    if missing:
+        raise DataError(
+            f"expected pictures to train, select and test by in {root}, got {len(rows)} and none to {' or '.join(missing)}. A "
+            "folder is divided by the names of persons or files: add pictures, or say each one's part in the column 'split' "
+            "of a labels.csv."
+        )
     places: dict[str | None, set[str]] = defaultdict(set)
     for row in rows:
         places[row.subject].add(row.split)

@@ -63,7 +63,7 @@ class LanguageModel:
         if not self.is_local and not self.allow_remote:
             raise OptionError(
                 f"expected a language model on this machine, got {parts.hostname!r}. "
-                "Say allow_remote=True to let the measurements of faces leave it."
+                "Say allow_remote=True (--allow-remote) to let the measurements of faces leave it."
             )
 
     @property
@@ -132,7 +132,7 @@ class LanguageModel:
             cause = getattr(error, "reason", error)
             raise LanguageModelError(
                 f"expected an answer of {self.url} within {self.timeout_s:g} s, got: {cause or type(cause).__name__}. "
-                "Start the server, or correct url or timeout_s."
+                "Start the server, or correct its address."
             ) from error
 
     def _read(self, reply: Any, deadline: float) -> bytes:

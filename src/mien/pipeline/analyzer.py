@@ -90,10 +90,10 @@ class Analyzer:
             raise OptionError(f"expected min_face_px from 8 to 4096, got {min_face_px}")
         if detect_every < 1:
             raise OptionError(f"expected detect_every of 1 or more frames, got {detect_every}")
-        if batch_frames < 1 or threads < 0:
-            raise OptionError(
-                f"expected batch_frames >= 1 and threads >= 0, got {batch_frames} and {threads}"
-            )
+        if batch_frames < 1:
+            raise OptionError(f"expected batch_frames >= 1, got {batch_frames}")
+        if threads < 0:
+            raise OptionError(f"expected threads >= 0, got {threads}")
         self.detector = YuNet(load_weights("yunet"), threads, detection_threshold, min_face_px)
         self.runner = ExpressionRunner(load_weights(model), threads)
         if self.runner.preprocess.frames is not None or self.runner.preprocess.of_mesh:

@@ -138,8 +138,9 @@ def check_array(image: object) -> np.ndarray:
     if isinstance(image, Image.Image):
         return to_rgb(ImageOps.exif_transpose(image))
     if not isinstance(image, np.ndarray):
+        path = " This takes pixels; for a path, call mien.analyze." if isinstance(image, str | Path) else ""
         raise ShapeError(
-            f"expected a path, a Pillow image or an RGB uint8 array (H, W, 3), got {type(image).__name__}"
+            f"expected a Pillow image or an RGB uint8 array (H, W, 3), got {type(image).__name__}.{path}"
         )
     grey = image.ndim == 2
     if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:

@@ -186,7 +186,9 @@ def _from_table(folder: Path, there: Sequence[str], table: Path) -> Plan:
         if len(same) > 1:
             notes.append(f"{path} stands {len(same)} times in the table, always the same: taken once.")
         if not (folder / path).is_file():
-            left_out.append((path, "in the table, but no such file"))
+            left_out.append(
+                (path, "in the table, but no such file (paths are relative to the study's folder)")
+            )
             continue
         told = {role: same[0].get(role) or None for role in ROLES}
         others = {name: same[0][name] for name in head if name not in ("path", *ROLES)}

@@ -277,9 +277,15 @@ def _comparisons(study: Study) -> str:
         if study.options.test
         else ""
     )
+    few = min((row["participants"] for row in told), default=FEW) < FEW
+    chance = (
+        f"with under {FEW} participants intervals are too narrow, and many more than one in twenty exclude 0 by chance"
+        if few
+        else f"about {0.05 * len(told):.1f} would do so by chance alone if nothing differed"
+    )
     return (
-        f"There are {len(told)} comparisons (pairs of conditions times measures); the interval of {apart} excludes 0, and about "
-        f"{0.05 * len(told):.1f} would do so by chance alone if nothing differed.{test}"
+        f"There are {len(told)} comparisons (pairs of conditions times measures); the interval of {apart} excludes 0, and "
+        f"{chance}.{test}"
     )
 
 

@@ -113,7 +113,8 @@ def _reported() -> str:
         for name in entries  # type: ignore[attr-defined]
         for result in entries[name].reported  # type: ignore[index]
     ]
-    return _table(("method", "data", "metric", "value", "where"), rows)
+    told = "Accuracy and AU-F1 as each source has them: accuracy in percent, all others as a share or coefficient up to 1."
+    return told + "\n\n" + _table(("method", "data", "metric", "value", "where"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
