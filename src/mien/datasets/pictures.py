@@ -31,7 +31,9 @@ def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarr
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.asarray(turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB"))
     except FileNotFoundError:
-        raise DataError(f"expected a picture, got no file {name}. Unpack every archive of the set.") from None
+        raise DataError(
+            f"expected a picture, got no file {name}. Unpack every archive of the set, or correct the path."
+        ) from None
     # Pillow's decoders raise whatever they stumble over in damaged bytes.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:
         raise DataError(
