@@ -357,3 +357,11 @@ def test_plots_and_a_report_of_all_clips_and_of_what_could_not_be_read(
     assert sorted(path.name for path in plots.iterdir()) == ["a_mp4.png", "a_mp4_track0.png"]
     page = report.read_text()
     assert "a.mp4" in page and "Not read: expected a picture" in page
+
+
+def test_a_start_past_the_end_of_a_clip_is_a_failure(capsys, tmp_path: Path, moving, make_clip) -> None:
+    clip, table = make_clip(tmp_path / "a.mp4", moving(5)), tmp_path / "past.csv"
+    code, _, err = run(capsys, "analyze", clip, "--start", "100", "--out", table, "--quiet", "--threads", 1)
+    assert code == 3 and "expected a start within the clip, got 100 s" in err
+    (row,) = csv_rows(table)
+    assert row["error"].startswith("expected a start within the clip")
