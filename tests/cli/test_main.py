@@ -55,6 +55,7 @@ def test_the_demo_prints_a_table(capsys) -> None:
     assert sum("no face" in line for line in lines) == 2
     assert sum("not reliable: too small (2" in line for line in lines) == 1
     astronaut = next(line for line in lines if line.startswith("astronaut.jpg"))
+    assert ">.99" in astronaut and "1.00" not in astronaut
     assert "happy" in astronaut
 
 

@@ -54,7 +54,7 @@ export function stateOf(row) {
 
 /** "87%"; never "100%", for nothing is certain. */
 export function percent(value) {
-  return value >= 0.995 ? ">99%" : `${Math.round(100 * value)}%`;
+  return value > 0.99 ? ">99%" : `${Math.round(100 * value)}%`;
 }
 
 export function seconds(value) {
