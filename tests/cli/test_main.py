@@ -366,3 +366,27 @@ def test_a_start_past_the_end_of_a_clip_is_a_failure(capsys, tmp_path: Path, mov
     assert code == 3 and "expected a start within the clip, got 100 s" in err
     (row,) = csv_rows(table)
     assert row["error"].startswith("expected a start within the clip")
+
+
+def test_outputs_of_clips_asked_of_pictures_alone_are_said_to_be_empty(
+    capsys, tmp_path: Path, portrait_file: Path
+) -> None:
+    events = tmp_path / "events.csv"
+    code, _, err = run(
+        capsys, "analyze", portrait_file, "--smooth", "--events", events, "--quiet", "--threads", 1
+    )
+    assert (code, err) == (0, "mien: no clip was read: nothing to tell for --smooth, --events\n")
+
+
+def test_sparse_frames_and_short_clips_are_said_to_give_no_events_and_no_baseline(
+    capsys, tmp_path: Path, moving, make_clip
+) -> None:
+    clip, events = make_clip(tmp_path / "a.mp4", moving(30)), tmp_path / "events.csv"
+    more = ("--every", 0.4, "--events", events, "--baseline", "auto", "--quiet", "--threads", 1)
+    code, _, err = run(capsys, "analyze", clip, *more)
+    assert code == 0 and csv_rows(events) == []
+    first, second = err.splitlines()
+    assert (
+        "no events told of 1 of 1 clips, for want of frames at most 0.25 s apart. Choose a smaller" in first
+    )
+    assert second == "mien: no baseline for 1 of 1 faces: in sight for 1.20 s, 10 s wanted"

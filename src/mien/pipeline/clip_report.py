@@ -24,6 +24,7 @@ from mien.errors import OptionError
 from mien.evaluate.canvas import printable, require_matplotlib
 from mien.files import whole
 from mien.pipeline.confidence import decimals
+from mien.pipeline.events import EVENTS_STEP_S
 from mien.pipeline.plot_page import clock, colours_of, length
 from mien.pipeline.report_style import STYLE
 from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
@@ -193,6 +194,8 @@ def _track(course: Course, track: Track, thumbnails: Thumbnails) -> str:
         parts.append(f"<p>Relative to the face at rest ({_text(track.baseline_note)}).</p>\n")
     elif track.baseline_note:
         parts.append(f"<p>Not relative to a face at rest ({_text(track.baseline_note)}).</p>\n")
+    if course.spacing_s > EVENTS_STEP_S:
+        parts.append(f'<p class="soft">Events are told of frames at most {EVENTS_STEP_S:g} s apart.</p>\n')
     parts.append(_events(track, colours, thumbnails))
     return "".join(parts)
 
