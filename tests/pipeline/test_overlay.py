@@ -24,6 +24,12 @@ def test_every_class_has_its_own_colour() -> None:
     assert len(set(COLOURS.values())) == len(EXPRESSIONS)
 
 
+def test_grey_is_for_faces_too_poor_to_judge_alone() -> None:
+    for name, colour in COLOURS.items():
+        channels = ImageColor.getrgb(colour)
+        assert max(channels) - min(channels) > 60, name
+
+
 def test_an_answer_is_never_written_as_certain(
     analyzer: Analyzer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from mien.types.media import FrameResult
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "neutral": "#c8c8c8",
+        "neutral": "#8ce6d8",
         "happy": "#f0e442",
         "surprise": "#56b4e9",
         "sad": "#0072b2",
@@ -33,7 +33,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "contempt": "#e69f00",
     }
 )
-"""One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart."""
+"""One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart; aqua in the place of black.
+None is grey: that is `UNRELIABLE` alone."""
 
 UNRELIABLE = "#9a9a9a"
 Rectangle = tuple[float, float, float, float]
