@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mien.cli.main import main
+from mien.pipeline.flow_drawing import HEAD_PX
 
 pytest.importorskip("cv2", reason="optical flow needs OpenCV: pip install 'mien[flow]'")
 
@@ -32,7 +33,10 @@ def test_numbers_map_and_picture(pair: tuple[Path, Path], tmp_path: Path, capsys
         motion, maps = stored["motion"], stored["map"]
     assert motion.shape == (128, 128, 3) and maps.shape == (28, 28, 3)
     assert motion[..., 1].max() > 0.5 and figures["largest_px"] > 0.5
-    assert Image.open(look).size == (4 * 384, 384)
+    drawn = np.asarray(Image.open(look))
+    assert drawn.shape == (HEAD_PX + 384, 4 * 384, 3)
+    heads = np.split(drawn[:HEAD_PX], 4, axis=1)
+    assert all((head == 255).mean() > 0.5 and (head < 100).any() for head in heads)  # a title each
     assert not list(tmp_path.glob("*.part"))
     assert main(["flow", *map(str, pair), "--out", str(tmp_path / "map.png"), "--size", "40"]) == 0
     assert Image.open(tmp_path / "map.png").size == (40, 40)

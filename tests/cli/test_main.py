@@ -55,6 +55,7 @@ def test_the_demo_prints_a_table(capsys) -> None:
     assert sum("no face" in line for line in lines) == 2
     assert sum("not reliable: too small (2" in line for line in lines) == 1
     astronaut = next(line for line in lines if line.startswith("astronaut.jpg"))
+    assert ">.99" in astronaut and "1.00" not in astronaut
     assert "happy" in astronaut
 
 
@@ -357,3 +358,35 @@ def test_plots_and_a_report_of_all_clips_and_of_what_could_not_be_read(
     assert sorted(path.name for path in plots.iterdir()) == ["a_mp4.png", "a_mp4_track0.png"]
     page = report.read_text()
     assert "a.mp4" in page and "Not read: expected a picture" in page
+
+
+def test_a_start_past_the_end_of_a_clip_is_a_failure(capsys, tmp_path: Path, moving, make_clip) -> None:
+    clip, table = make_clip(tmp_path / "a.mp4", moving(5)), tmp_path / "past.csv"
+    code, _, err = run(capsys, "analyze", clip, "--start", "100", "--out", table, "--quiet", "--threads", 1)
+    assert code == 3 and "expected a start within the clip, got 100 s" in err
+    (row,) = csv_rows(table)
+    assert row["error"].startswith("expected a start within the clip")
+
+
+def test_outputs_of_clips_asked_of_pictures_alone_are_said_to_be_empty(
+    capsys, tmp_path: Path, portrait_file: Path
+) -> None:
+    events = tmp_path / "events.csv"
+    code, _, err = run(
+        capsys, "analyze", portrait_file, "--smooth", "--events", events, "--quiet", "--threads", 1
+    )
+    assert (code, err) == (0, "mien: no clip was read: nothing to tell for --smooth, --events\n")
+
+
+def test_sparse_frames_and_short_clips_are_said_to_give_no_events_and_no_baseline(
+    capsys, tmp_path: Path, moving, make_clip
+) -> None:
+    clip, events = make_clip(tmp_path / "a.mp4", moving(30)), tmp_path / "events.csv"
+    more = ("--every", 0.4, "--events", events, "--baseline", "auto", "--quiet", "--threads", 1)
+    code, _, err = run(capsys, "analyze", clip, *more)
+    assert code == 0 and csv_rows(events) == []
+    first, second = err.splitlines()
+    assert (
+        "no events told of 1 of 1 clips, for want of frames at most 0.25 s apart. Choose a smaller" in first
+    )
+    assert second == "mien: no baseline for 1 of 1 faces: in sight for 1.20 s, 10 s wanted"

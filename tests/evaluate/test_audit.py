@@ -12,6 +12,7 @@ from PIL import Image
 
 from mien.datasets.dataset import DATASETS
 from mien.errors import DataError, DataNotFoundError, LabelError, OptionError, UnknownNameError
+from mien.evaluate import audit_plots
 from mien.evaluate.audit import LEAST, audit, by_group, says_so
 from mien.evaluate.audit_data import Groups, groups_of, of_protocol, of_table
 from mien.evaluate.audit_report import to_html, to_markdown, write_audit
@@ -213,11 +214,28 @@ def test_a_whole_audit_and_its_report(faces_table: Path, tmp_path: Path) -> None
     assert "x | &lt;y&gt; &amp; $z$0" in page and "<y>" not in page and "<script" not in page
     assert "x \\| <y> & $z$0" in text and "fewer than two groups that are large enough" in text
     assert "Does the network say that it is unsure when it is wrong?" in text
+    assert all(line["says_so"] is None for line in found.corruptions[1:])
+    assert "too few to tell" in text and "stay as right as that" not in text
     for name in ("groups.png", "corruptions.png"):
         assert (folder / name).stat().st_size > 10_000
     assert not list(folder.glob("*.part"))
     again = audit("expression", data, sample=1, seed=5, threads=1)
     assert again.corruptions == found.corruptions
+
+
+def test_axes_of_shares_end_at_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    monkeypatch.setattr(audit_plots, "drawn", lambda height, draw: draw(figure))
+    shares = {"accuracy": 1.0, "uncertain": 0.0, "ece_15": 0.4}
+    ends = {"accuracy_95": (0.1, 1.0), "uncertain_95": (0.0, 0.9), "ece_15_95": (0.3, 0.5)}
+    group = {"name": "a", "samples": 5, "too_small": False, **shares, **ends}
+    audit_plots.draw_groups({"sex": {"groups": [group]}}, shares)
+    limits = [axes.get_xlim() for axes in figure.axes]
+    assert all(-0.02 <= low < high <= 1.02 for low, high in limits)
+    assert limits[2][0] > 0.2 and limits[2][1] < 0.6  # where values are, not always the whole
 
 
 def test_columns_that_were_asked_for(faces_table: Path) -> None:

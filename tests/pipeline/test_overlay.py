@@ -7,10 +7,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageDraw
 
 from mien.labels.expressions import EXPRESSIONS
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.confidence import decimals, percent
 from mien.pipeline.overlay import COLOURS, UNRELIABLE, OverlayWriter, _free_place, _overlap, draw
 from mien.pipeline.running import GROUND, LOST_S, POOR, ROWS, SURE, UNSURE, RunningBand
 from mien.types.faces import Faces, Quality
@@ -21,6 +22,23 @@ from mien.types.scores import Scores
 def test_every_class_has_its_own_colour() -> None:
     assert set(COLOURS) == set(EXPRESSIONS)
     assert len(set(COLOURS.values())) == len(EXPRESSIONS)
+
+
+def test_grey_is_for_faces_too_poor_to_judge_alone() -> None:
+    for name, colour in COLOURS.items():
+        channels = ImageColor.getrgb(colour)
+        assert max(channels) - min(channels) > 60, name
+
+
+def test_an_answer_is_never_written_as_certain(
+    analyzer: Analyzer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [percent(share) for share in (0.5, 0.99, 0.9956, 1.0)] == ["50%", "99%", ">99%", ">99%"]
+    assert [decimals(share) for share in (0.5, 0.99, 0.9956, 1.0)] == ["0.50", "0.99", ">.99", ">.99"]
+    said: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda pen, place, text, **_: said.append(text))
+    draw(astronaut, analyzer.analyze_image(astronaut))
+    assert "happy >99%" in said
 
 
 def test_a_drawn_picture_differs_at_the_face_and_nowhere_far(

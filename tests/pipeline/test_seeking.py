@@ -105,9 +105,18 @@ def test_every_counts_from_the_start_of_the_part(tmp_path: Path, make_clip) -> N
 
 
 def test_a_start_after_the_end_says_so(tmp_path: Path, make_clip) -> None:
+    said = r"expected a start within the clip, got 99 s of a clip whose last frame is at 1\.560 s\. Choose"
+    for group in ("10", "99"):  # sought, and decoded from the beginning
+        path = make_clip(tmp_path / f"{group}.mp4", shades(40), options={"g": group})
+        with pytest.raises(InputError, match=said):
+            seen(path, Span(99.0))
+
+
+def test_a_part_between_two_frames_says_so(tmp_path: Path, make_clip) -> None:
     path = make_clip(tmp_path / "a.mp4", shades(40), options={"g": "10"})
-    with pytest.raises(InputError, match=r"expected frames from 99 s on, got a clip that ends before\."):
-        seen(path, Span(99.0))
+    said = r"expected frames from 0\.41 s before 0\.43 s, got none; the next is at 0\.440 s\. Choose a longer part"
+    with pytest.raises(InputError, match=said):
+        seen(path, Span(0.41, 0.43))
 
 
 def test_a_clip_that_breaks_off_after_the_part_is_no_matter_of_the_part(
@@ -138,6 +147,8 @@ def test_a_part_of_an_animated_picture(tmp_path: Path, moving) -> None:
     first, *rest = (Image.fromarray(image) for image in moving(10))
     first.save(path, save_all=True, append_images=rest, duration=100)
     assert [frame.frame for frame in read_animation(path, Span(0.25, 0.6))] == [3, 4, 5]
+    with pytest.raises(InputError, match=r"expected a start within the clip, got 7 s of"):
+        list(read_animation(path, Span(7.0)))
 
 
 @pytest.mark.parametrize(

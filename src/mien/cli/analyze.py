@@ -125,6 +125,7 @@ def seconds(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """Both verbs: run the stream through everything that wants its results; gives the exit code."""
     from mien.cli.display import JsonArray, LiveCount, PlainTable, ProgressBar
+    from mien.cli.notes import Notes
     from mien.pipeline import openface
     from mien.pipeline.course import baseline_wish
     from mien.pipeline.live import live_source
@@ -139,10 +140,12 @@ def run(options: argparse.Namespace) -> int:
     mesh, labels = analyzer.mesh is not None, analyzer.runner.weights.labels
     own = columns_of(labels, mesh, live, options.smooth, baseline is not None)
     read = failed = 0
-    kept_up = LiveCount()
+    kept_up, notes = LiveCount(), Notes(options)
     interrupted = False
     with contextlib.ExitStack() as stack:
         files = _Files(options, analyzer, openface.COLUMNS if options.columns == "openface" else own, stack)
+        if not live and (files.course or options.smooth or options.baseline):
+            files.tell(notes.add)
         printer = stack.enter_context(JsonArray(sys.stdout) if options.json else PlainTable(sys.stdout))
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
         results = analyzer.stream(
@@ -156,6 +159,7 @@ def run(options: argparse.Namespace) -> int:
                 failed += isinstance(result, Failure)
                 read += not isinstance(result, Failure)
                 kept_up.note(result)
+                notes.note(result)
                 files.write(result, named)
                 if options.json or not options.quiet:
                     bar.aside(printer, named if options.json else rows)
@@ -163,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
                     bar.say(f"mien: {result.path}: {result.error}")
         except KeyboardInterrupt:
             interrupted = True
-    for line in kept_up.lines():
+    for line in [*kept_up.lines(), *notes.lines()]:
         print(f"mien: {line}", file=sys.stderr)
     if interrupted:
         print("mien: stopped; what was done is complete", file=sys.stderr)
@@ -239,6 +243,11 @@ class _Files:
             )
             self._courses.append(self.report.add)
         self.course = self._tell if self._courses else None
+
+    def tell(self, wants: Callable[[Course], None]) -> None:
+        """Let something else know the course of each clip too."""
+        self._courses.append(wants)
+        self.course = self._tell
 
     def _tell(self, course: Course) -> None:
         for wants in self._courses:

@@ -10,6 +10,7 @@ from typing import IO
 
 from tqdm import tqdm
 
+from mien.pipeline.confidence import decimals
 from mien.pipeline.table import Row
 from mien.types.media import Failure, FrameResult
 
@@ -74,7 +75,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         time_s,
         str(row["face"]),
         expression,
-        f"{row['confidence']:.2f}",
+        decimals(row["confidence"]),
         box,
         "; ".join(notes),
     )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 GREY, GREEN = "#a8a8a8", "#009e73"
 LINE = 0.25
 """Inches a group."""
+EDGE = 0.02
+"""How far an axis of shares goes beyond 0 and 1, so that points there are whole."""
 PANELS = {"accuracy": "accuracy", "uncertain": "share of uncertain answers", "ece_15": "calibration error (ECE)"}  # fmt: skip
 CURVES = {
     "accuracy": (BLUE, "right, of all answers"),
@@ -44,6 +46,8 @@ def draw_groups(found: Mapping[str, Mapping[str, Any]], whole: Mapping[str, Any]
             panels[0].set_title(short(name), loc="left", fontweight="bold")
         for axes, text in zip(grid[-1], PANELS.values(), strict=True):
             axes.set_xlabel(text)
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -EDGE), min(high, 1 + EDGE))
 
     return drawn(0.5 + sum(0.5 + LINE * count for count in counts), draw)
 

@@ -150,12 +150,13 @@ def _summary(found: Audit) -> list[str]:
         f"are certain, and {usual} of those are right."
     ]
     kept = len(rest) - len(broken) - len(silent)
-    lines.append(
-        f"Of {len(rest)} corruptions and severities, certain answers stay as right as that, within {KEEPS:g}, under {kept}; under "
-        f"{len(broken)} they do not: {_named(broken)}."
-        if broken
-        else f"Under {kept} of {len(rest)} corruptions and severities, certain answers stay as right as that, within {KEEPS:g}."
-    )
+    if kept or broken:
+        lines.append(
+            f"Of {len(rest)} corruptions and severities, certain answers stay as right as that, within {KEEPS:g}, under {kept}; under "
+            f"{len(broken)} they do not: {_named(broken)}."
+            if broken
+            else f"Under {kept} of {len(rest)} corruptions and severities, certain answers stay as right as that, within {KEEPS:g}."
+        )
     if silent:
         lines.append(f"Fewer than {LEAST} answers were certain, too few to tell, under {_named(silent)}.")
     return lines

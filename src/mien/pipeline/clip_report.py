@@ -23,6 +23,8 @@ from mien import __version__
 from mien.errors import OptionError
 from mien.evaluate.canvas import printable, require_matplotlib
 from mien.files import whole
+from mien.pipeline.confidence import decimals
+from mien.pipeline.events import EVENTS_STEP_S
 from mien.pipeline.plot_page import clock, colours_of, length
 from mien.pipeline.report_style import STYLE
 from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
@@ -192,6 +194,8 @@ def _track(course: Course, track: Track, thumbnails: Thumbnails) -> str:
         parts.append(f"<p>Relative to the face at rest ({_text(track.baseline_note)}).</p>\n")
     elif track.baseline_note:
         parts.append(f"<p>Not relative to a face at rest ({_text(track.baseline_note)}).</p>\n")
+    if course.spacing_s > EVENTS_STEP_S:
+        parts.append(f'<p class="soft">Events are told of frames at most {EVENTS_STEP_S:g} s apart.</p>\n')
     parts.append(_events(track, colours, thumbnails))
     return "".join(parts)
 
@@ -255,7 +259,7 @@ def _event(event: Event, colour: str, face: np.ndarray | None) -> str:
         _named(event.label, colour),
         *(clock(time_s, 0.01) for time_s in (event.onset_s, event.apex_s, event.offset_s)),
         f"{event.duration_s:.2f} s",
-        f"{event.strength:.2f}",
+        decimals(event.strength),
         intensity,
         CUTS.get((event.cut_before, event.cut_after), ""),
     )

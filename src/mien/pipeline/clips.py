@@ -121,11 +121,12 @@ def read_clip(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
 
     Raises:
         InputError: before the first frame if the file cannot be opened; after the last one that could be read if
-            the clip breaks off, or if something about its frames or times is not as it should be.
+            the clip breaks off, or if something about its frames or times is not as it should be; the part holds
+            no frame.
     """
     span = span or Span()
     landing = None if span.start_s is None else find_landing(path, span.start_s)
-    due, read, given = Every(span.every_s), Reading(), 0
+    due, read, given, inside, last_s = Every(span.every_s), Reading(), 0, 0, None
     with open_clip(path) as container:
         stream = video_stream(container)
         stream.thread_type = "AUTO"
@@ -138,6 +139,7 @@ def read_clip(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
             container.seek(landing.ask, stream=stream)
             read.packets = landing.packets
         for frame, time_s in read.frames(container, stream):
+            last_s = time_s
             if landing is not None and span.before(time_s):
                 continue  # between the key frame that was sought and the start; the index counts them already
             index = given + (0 if landing is None else landing.frames)
@@ -146,18 +148,37 @@ def read_clip(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
                 read.ended = True
                 break
             if not span.before(time_s) and due(time_s):
+                inside += 1
                 yield ClipFrame(index, time_s, upright(frame))
         read.judge(container, stream)
-    if not given:
+    if last_s is None and landing is None:
         raise InputError(
             "expected a clip, got one without a single frame that can be decoded. Export it again."
-            if landing is None
-            else f"expected frames from {span.start_s:g} s on, got a clip that ends before. Choose an earlier start."
         )
-    if read.problems:
+    if read.problems and given:
         raise InputError(
             "; ".join(read.problems) + ". The rows before it stand; copy or export the clip again."
         )
+    if not inside:
+        raise _nothing_in(span, last_s)
+
+
+def _nothing_in(span: Span, last_s: float | None) -> InputError:
+    """What to say of a part without a frame; the last frame that was decoded lies at `last_s`, if there was one."""
+    if last_s is None or span.before(last_s):
+        start_s = span.start_s or 0.0
+        end = "one that ends before" if last_s is None else f"a clip whose last frame is at {last_s:.3f} s"
+        return InputError(
+            f"expected a start within the clip, got {start_s:g} s of {end}. Choose an earlier start."
+        )
+    part = " ".join(
+        f"{word} {time_s:g} s"
+        for word, time_s in (("from", span.start_s), ("before", span.end_s))
+        if time_s is not None
+    )
+    return InputError(
+        f"expected frames {part}, got none; the next is at {last_s:.3f} s. Choose a longer part."
+    )
 
 
 class Every:
@@ -196,21 +217,25 @@ def read_animation(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
     """The frames of an animated WebP or PNG, timed by the durations stored in it.
 
     Raises:
-        InputError: the file breaks off; the frames before it were given.
+        InputError: the file breaks off; the frames before it were given; the part holds no frame.
     """
-    time_ms, index = 0.0, -1
+    time_ms, index, inside, last_s = 0.0, -1, 0, None
     span = span or Span()
     due = Every(span.every_s)
     try:
         with Image.open(path) as picture:
             for index, frame in enumerate(ImageSequence.Iterator(picture)):
                 frame.load()
-                if span.after(time_ms / 1000):
-                    return
-                if not span.before(time_ms / 1000) and due(time_ms / 1000):
+                last_s = time_ms / 1000
+                if span.after(last_s):
+                    break
+                if not span.before(last_s) and due(last_s):
+                    inside += 1
                     yield ClipFrame(index, time_ms / 1000, to_rgb(frame))
                 time_ms += frame.info.get("duration", 100)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise InputError(
             f"expected a whole animation, got one that breaks off after frame {index} ({error}). Export it again."
         ) from None
+    if not inside:
+        raise _nothing_in(span, last_s)

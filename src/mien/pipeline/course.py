@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import tempfile
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from mien.errors import DataError, InputError, OptionError
 from mien.explain.evidence import intensity_of
 from mien.faces.mesh_units import RULES, evidence, units_from_evidence, units_from_mesh
 from mien.pipeline.baseline import calmest, relative, rest_of
-from mien.pipeline.events import blinks, events_of, talking
+from mien.pipeline.events import EVENTS_STEP_S, blinks, events_of, talking
 from mien.pipeline.smoothing import Causal, smoothed
+from mien.pipeline.strips import held, step_s
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
 from mien.types.track import Baseline, Course, Event, InTime, Track
@@ -93,6 +95,7 @@ class CourseBuilder:
         self._path, self._size = "", (0, 0)
         self._start_s = self._end_s = np.nan
         self._frames = 0
+        self._times = array("d")
 
     def add(self, result: FrameResult) -> None:
         """Take the result of the next frame in."""
@@ -102,6 +105,7 @@ class CourseBuilder:
         if result.time_s is not None:
             self._start_s = result.time_s if self._frames == 1 else self._start_s
             self._end_s = result.time_s
+            self._times.append(result.time_s)
         if not len(faces) or faces.track_id is None or faces.expression is None:
             return
         self._names = faces.expression.names
@@ -149,19 +153,22 @@ class CourseBuilder:
 
     def finish(self, trouble: str = "") -> Course:
         """The course of the clip so far; `trouble` says why it was not read to its end."""
-        tracks = tuple(self._track(number, self._kept[number]) for number in sorted(self._kept))
-        return Course(
+        steps = np.diff(np.maximum.accumulate(np.array(self._times)))
+        empty = Course(
             path=self._path,
-            tracks=tracks,
+            tracks=(),
             frames=self._frames,
             start_s=self._start_s,
             end_s=self._end_s,
             size_wh_px=self._size,
             threshold=self.threshold,
             trouble=trouble,
+            spacing_s=float(np.median(steps)) if len(steps) else np.nan,
         )
+        tracks = tuple(self._track(number, self._kept[number], empty) for number in sorted(self._kept))
+        return replace(empty, tracks=tracks)
 
-    def _track(self, number: int, kept: _Kept) -> Track:
+    def _track(self, number: int, kept: _Kept, course: Course) -> Track:
         raw, time_s = np.array(kept.raw, float), np.array(kept.time_s)
         # A file's own times may go back; the order of the frames does not.
         clock = np.maximum.accumulate(time_s)
@@ -172,12 +179,14 @@ class CourseBuilder:
             lids_jaw = np.array(kept.lids_jaw)
             blink, speech = blinks(lids_jaw[:, :2], clock), talking(lids_jaw[:, 2], clock)
             witness = witness * np.where(blink, 0.0, np.where(speech, TALKING, 1.0))
-        rest, note = self._rest(raw, clock, witness > 0, sides)
+        since, until = held(np.array(kept.frame), time_s, step_s(course))
+        rest, note = self._rest(raw, clock, witness > 0, sides, float((until - since).sum()))
         moved = None if rest is None else relative(raw, rest)
         likely = smoothed(raw if moved is None else moved, clock, witness)
         units = None
         if sides is not None:
             units = units_from_evidence(sides, np.array(kept.yaw_rad), None if rest is None else rest.units)
+        shown = course.shows_events(EVENTS_STEP_S)
         return Track(
             id=number,
             frame=np.array(kept.frame),
@@ -194,22 +203,26 @@ class CourseBuilder:
             talking=speech,
             baseline=rest,
             baseline_note=note,
-            events=tuple(_events(likely, clock, self._names, units)),
+            events=tuple(_events(likely, clock, self._names, units)) if shown else (),
         )
 
     def _rest(
-        self, raw: np.ndarray, clock: np.ndarray, counts: np.ndarray, units: np.ndarray | None
+        self,
+        raw: np.ndarray,
+        clock: np.ndarray,
+        counts: np.ndarray,
+        units: np.ndarray | None,
+        seen_s: float,
     ) -> tuple[Baseline | None, str]:
-        """The face at rest, and what it was taken from or why there is none."""
+        """The face at rest, and what it was taken from or why there is none; `seen_s`: how long it was in sight."""
         wish = self.baseline
         if wish is None:
             return None, ""
         if isinstance(wish, Baseline):
             return wish, wish.origin
         if isinstance(wish, str):
-            seen_s = clock[-1] - clock[0]
-            if seen_s < AUTO_LEAST_S:
-                return None, f"none: in sight for {seen_s:.1f} s, {AUTO_LEAST_S:g} s wanted"
+            if seen_s < AUTO_LEAST_S - 1e-6:
+                return None, f"none: in sight for {seen_s:.2f} s, {AUTO_LEAST_S:g} s wanted"
             trusted = np.flatnonzero(counts)
             counts = np.zeros(len(raw), bool)
             counts[trusted[calmest(raw[trusted], self._names, clock[trusted])]] = True

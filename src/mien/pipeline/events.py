@@ -17,6 +17,8 @@ ON, OFF = 0.5, 0.3
 """An expression is more probable than all others together; and no longer holds a third."""
 LEAST_S = 0.1
 """Shorter stretches are no events: three frames of most videos."""
+EVENTS_STEP_S = 0.25
+"""Frames further apart than this show no events: those are over between two of them."""
 BLINK, LONGEST_BLINK_S = 0.5, 0.5
 """Closure of both eyes; a longer one is no blink (blinks last 0.1 to 0.4 s)."""
 TALK_WINDOW_S, TALK_TURNS, TALK_RANGE = 1.0, 3, 0.05

@@ -11,6 +11,7 @@ from mien.errors import LabelError
 from mien.explain.explanation import Observation
 from mien.explain.placed import SHOWN, coloured
 from mien.labels.action_units import unit_label
+from mien.pipeline.confidence import percent
 from mien.pipeline.explained import ExplainedFace
 from mien.pipeline.overlay import colour_of
 from mien.transforms.au_cues import unit_map
@@ -48,7 +49,7 @@ def draw_explained(image: np.ndarray, face: ExplainedFace, title: str = "") -> I
     unsure = "?" if "uncertain" in face.explanation.flags else ""
     pen.text(
         (16, 6),
-        f"{label}{unsure} {probability:.0%}   {title}",
+        f"{label}{unsure} {percent(probability)}   {title}",
         fill=INK,
         font=ImageFont.load_default(TEXT_PX * 1.2),
     )

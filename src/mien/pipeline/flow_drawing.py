@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from mien.faces.motion import Motion
 
 SCALE = 3
+TITLES = ("onset", "apex", "motion", "strain")
+HEAD_PX = 28
 ARROWS = 12
 """Arrows in a row."""
 
@@ -21,7 +23,7 @@ def coloured(flow: np.ndarray, largest: float) -> np.ndarray:
 
 
 def draw_motion(motion: Motion) -> np.ndarray:
-    """Four panels side by side, RGB uint8: onset, apex, colours with arrows, strain.
+    """Four panels side by side, RGB uint8, each under its title: onset, apex, colours with arrows, strain.
 
     The brightest colour and the longest arrow stand for the 99th percentile of the motion, so that arrows are not to scale.
     """
@@ -32,11 +34,17 @@ def draw_motion(motion: Motion) -> np.ndarray:
     panels = [motion.onset, motion.apex, coloured(flow, largest), np.repeat(heat[..., None], 3, -1)]
     side = motion.onset.shape[0]
     canvas = Image.new("RGB", (4 * side * SCALE, side * SCALE))
+    page = Image.new("RGB", (canvas.width, canvas.height + HEAD_PX), "#ffffff")
+    pen = ImageDraw.Draw(page)
     for place, panel in enumerate(panels):
         big = Image.fromarray(panel).resize((side * SCALE, side * SCALE), Image.Resampling.BICUBIC)
         canvas.paste(big, (place * side * SCALE, 0))
+        pen.text(
+            (place * side * SCALE + 6, 4), TITLES[place], fill="#000000", font=ImageFont.load_default(16)
+        )
     _arrows(ImageDraw.Draw(canvas), flow, largest, side)
-    return np.asarray(canvas)
+    page.paste(canvas, (0, HEAD_PX))
+    return np.asarray(page)
 
 
 def _arrows(pen: ImageDraw.ImageDraw, flow: np.ndarray, largest: float, side: int) -> None:

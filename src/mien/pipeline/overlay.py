@@ -16,13 +16,14 @@ from mien.explain.evidence import DISAGREES
 from mien.explain.words import SEEN
 from mien.faces.mesh_geometry import points_68
 from mien.files import made_folder, whole
+from mien.pipeline.confidence import decimals, percent
 from mien.pipeline.running import POOR, SURE, UNSURE, Look, RunningBand
 from mien.types.faces import Faces
 from mien.types.media import FrameResult
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "neutral": "#c8c8c8",
+        "neutral": "#8ce6d8",
         "happy": "#f0e442",
         "surprise": "#56b4e9",
         "sad": "#0072b2",
@@ -32,7 +33,8 @@ COLOURS: Mapping[str, str] = MappingProxyType(
         "contempt": "#e69f00",
     }
 )
-"""One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart."""
+"""One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart; aqua in the place of black.
+None is grey: that is `UNRELIABLE` alone."""
 
 UNRELIABLE = "#9a9a9a"
 Rectangle = tuple[float, float, float, float]
@@ -136,7 +138,7 @@ def _draw_label(
     name, colour, unsure = _look(faces, index)
     text = name
     if faces.expression is not None:
-        text = f"{name}{'?' if unsure else ''} {faces.expression.confidence[index]:.0%}"
+        text = f"{name}{'?' if unsure else ''} {percent(faces.expression.confidence[index])}"
     if (
         faces.disagreement is not None
         and faces.disagreement[index] >= DISAGREES
@@ -192,7 +194,7 @@ def _bars(pen: ImageDraw.ImageDraw, faces: Faces, index: int, box: tuple[float, 
         pen.rectangle((box[0], top, box[2], top + size), fill=(0, 0, 0, 140))
         name = scores.names[column]
         pen.rectangle((box[0], top, box[0] + room * float(values[column]), top + size), fill=colour_of(name))
-        text = f"{name} {values[column]:.2f}"
+        text = f"{name} {decimals(values[column])}"
         pen.text((box[0] + 3, top), text, fill="#ffffff", font=small, stroke_width=1, stroke_fill="#000000")
     return box[3] + 4 + 3 * (size + 3)
 

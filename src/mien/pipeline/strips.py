@@ -36,9 +36,14 @@ def span_s(course: Course) -> tuple[float, float]:
 
 def holds_s(course: Course, track: Track) -> tuple[np.ndarray, np.ndarray]:
     """From when to when each of the track's T frames holds, two float64 (T,). They ascend and do not overlap."""
-    clock, step = np.maximum.accumulate(track.time_s), step_s(course)
+    return held(track.frame, track.time_s, step_s(course))
+
+
+def held(frame: np.ndarray, time_s: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same of frames by their numbers and times (T,) and the usual step of their clip."""
+    clock = np.maximum.accumulate(time_s)
     steps = np.diff(clock)
-    lost = (np.diff(track.frame) > 1) & (steps > LOST * step)
+    lost = (np.diff(frame) > 1) & (steps > LOST * step)
     until = np.where(lost, clock[:-1] + step, clock[1:])
     return clock, np.append(until, clock[-1] + step)
 

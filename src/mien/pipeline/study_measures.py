@@ -12,13 +12,14 @@ import numpy as np
 
 from mien.explain.affect import derived_affect
 from mien.labels.circumplex import CIRCUMPLEX
+from mien.pipeline.events import EVENTS_STEP_S
 from mien.pipeline.table import Row, unit_column
 from mien.types.media import FrameResult
 from mien.types.scores import Scores
 from mien.types.track import Course, Track
 
-EVENTS_STEP_S, BLINKS_STEP_S = 0.25, 0.1
-"""Frames further apart than this show no events, and no blinks: those are over between two of them."""
+BLINKS_STEP_S = 0.1
+"""Frames further apart than this show no blinks: those are over between two of them."""
 
 
 @dataclass

@@ -15,8 +15,9 @@ from mien import __version__
 from mien.evaluate import page
 from mien.files import made_folder, write_whole
 from mien.pipeline.analyzer import Analyzer
+from mien.pipeline.events import EVENTS_STEP_S
 from mien.pipeline.study import Study, write_tables
-from mien.pipeline.study_measures import BLINKS_STEP_S, EVENTS_STEP_S
+from mien.pipeline.study_measures import BLINKS_STEP_S
 from mien.pipeline.study_plots import PLOTS, draw_study
 from mien.pipeline.study_summary import RESAMPLES, conditions_of
 from mien.weights.catalogue import CATALOGUE

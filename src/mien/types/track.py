@@ -138,6 +138,7 @@ class Course:
         size_wh_px: of the upright picture.
         threshold: confidence under which an answer counts as uncertain.
         trouble: why the clip could not be read to its end, `""` where it could.
+        spacing_s: the usual (median) time from a frame to the next; NaN where there are not two.
     """
 
     path: str
@@ -148,6 +149,11 @@ class Course:
     size_wh_px: tuple[int, int]
     threshold: float
     trouble: str = ""
+    spacing_s: float = np.nan
+
+    def shows_events(self, limit_s: float) -> bool:
+        """Whether the frames lie close enough for events, which are otherwise over between two of them."""
+        return bool(self.spacing_s <= limit_s + 1e-9)
 
     def events(self) -> Iterator[tuple[Track, Event]]:
         """All events with their tracks, track after track."""

@@ -2,7 +2,7 @@
 
 /** One colour a class, after Okabe and Ito's palette, which colour-blind people can tell apart; as on drawn pictures. */
 const COLOURS = {
-  neutral: "#c8c8c8",
+  neutral: "#8ce6d8",
   happy: "#f0e442",
   surprise: "#56b4e9",
   sad: "#0072b2",
@@ -54,7 +54,7 @@ export function stateOf(row) {
 
 /** "87%"; never "100%", for nothing is certain. */
 export function percent(value) {
-  return value >= 0.995 ? ">99%" : `${Math.round(100 * value)}%`;
+  return value > 0.99 ? ">99%" : `${Math.round(100 * value)}%`;
 }
 
 export function seconds(value) {
