@@ -375,26 +375,30 @@ def test_early_stopping_looks_at_the_selection_split_only(
     assert load_checkpoint(run.out / "best")[1]["epoch"] == 1
 
 
-def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patience 5: the sixth epoch without a better score acts, so the seventh after the best is slower."""
+def run_that_learns_nothing(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, settings: list[str]
+) -> tuple[Run, list[int]]:
+    """A run whose score never changes, at its end, and how often the rate had dropped before each epoch."""
     monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
-    drops = []
+    drops: list[int] = []
     monkeypatch.setattr(Run, "_epoch", lambda self: drops.append(self.state["drops"]) or 1.0)
-    settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
     run = make_run(settings=settings)
     run.go()
+    return run, drops
+
+
+def test_plateau_multiplies_after_patience(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience 5: the sixth epoch without a better score acts, so the seventh after the best is slower."""
+    settings = ["epochs=9", "schedule.name=plateau", "schedule.gamma=0.75", "schedule.patience=5"]
+    run, drops = run_that_learns_nothing(make_run, monkeypatch, settings)
     assert run.state["drops"] == 1 and run.state["since_drop"] == 2 and run.state["since_best"] == 8
     assert drops == [0] * 7 + [1] * 2
 
 
 def test_plateau_and_early_stopping_work_together(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rate drops after two looks without a better score, and the run stops after four."""
-    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
-    drops = []
-    monkeypatch.setattr(Run, "_epoch", lambda self: drops.append(self.state["drops"]) or 1.0)
     settings = ["epochs=9", "patience=4", "schedule.name=plateau", "schedule.patience=1"]
-    run = make_run(settings=settings)
-    run.go()
+    run, drops = run_that_learns_nothing(make_run, monkeypatch, settings)
     assert run.state["stopped"] and drops == [0, 0, 0, 1, 1]
 
 

@@ -240,7 +240,8 @@ def protocol_of(
     rows = dataset.rows(root)
     found = {row.label for row in rows if row.label}
     labels = sorted(found) if dataset.own_classes else [label for label in EXPRESSIONS if label in found]
-    missing = [part for part in ("train", "select", "test") if part not in {row.split for row in rows}]
+    there = {row.split for row in rows}
+    missing = [part for part in ("train", "select", "test") if part not in there]
     if missing:
         raise DataError(
             f"expected pictures to train, select and test by in {root}, got {len(rows)} and none to {' or '.join(missing)}. A "

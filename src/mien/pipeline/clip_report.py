@@ -194,7 +194,7 @@ def _track(course: Course, track: Track, thumbnails: Thumbnails) -> str:
         parts.append(f"<p>Relative to the face at rest ({_text(track.baseline_note)}).</p>\n")
     elif track.baseline_note:
         parts.append(f"<p>Not relative to a face at rest ({_text(track.baseline_note)}).</p>\n")
-    if course.spacing_s > EVENTS_STEP_S:
+    if course.frames > 1 and not course.shows_events(EVENTS_STEP_S):
         parts.append(f'<p class="soft">Events are told of frames at most {EVENTS_STEP_S:g} s apart.</p>\n')
     parts.append(_events(track, colours, thumbnails))
     return "".join(parts)

@@ -24,8 +24,8 @@ shown. Accuracy in percent on the protocol's test split, single model, one crop 
 as published), the epoch chosen on the selection split; intervals are 95 % bootstrap over pictures.
 
 Recipes that end in `_ferplus_budget` have one budget, 2e13 multiply-accumulates forward from random weights, but for the
-changes that a row names: a network that spends more on a face sees fewer. The largest see a part of one pass, and where UAR is 12.5 the network names one class
-always: it says that the budget is too small for it, and nothing else.
+changes that a row names: a network that spends more on a face sees fewer. The largest see a part of one pass, and where UAR
+is 12.5 the network names one class always: it says that the budget is too small for it, and nothing else.
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
@@ -113,7 +113,7 @@ def _reported() -> str:
         for name in entries  # type: ignore[attr-defined]
         for result in entries[name].reported  # type: ignore[index]
     ]
-    told = "Accuracy and AU-F1 as each source has them: accuracy in percent, all others as a share or coefficient up to 1."
+    told = "Accuracy in percent; all other figures are shares or coefficients up to 1."
     return told + "\n\n" + _table(("method", "data", "metric", "value", "where"), rows)
 
 
