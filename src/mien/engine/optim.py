@@ -34,8 +34,11 @@ def optimiser(network: nn.Module, settings: Optim) -> torch.optim.Optimizer:
         )
     ]
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.nesterov)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name](groups, lr=settings.lr)
+        momentum, nesterov = settings.momentum, settings.nesterov
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=momentum, nesterov=nesterov, fused=True)
+    # Fused: one pass over the weights, about a tenth of a step of a large network on a CPU.
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    return kind(groups, lr=settings.lr, fused=True)
 
 
 def _by_layer(network: nn.Module, decay: float) -> list[tuple[float, list[Tensor]]]:
