@@ -187,11 +187,15 @@ def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optim: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` gave."""
+    """Put back what `optimiser_tensors` gave, laid out in memory as the weights are: a fused step takes that for granted."""
+    weights = [weight for group in optim.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optim."):
             _, index, name = key.split(".", 2)
+            weight = weights[int(index)]
+            if value.shape == weight.shape:
+                value = torch.empty_like(weight).copy_(value)
             state.setdefault(int(index), {})[name] = value
     optim.load_state_dict({"state": state, "param_groups": optim.state_dict()["param_groups"]})
 
