@@ -32,6 +32,15 @@ def test_the_map_lies_on_the_face_and_its_shares_are_told(
     assert "AU12" in face.explanation.text and face.notes == ()
 
 
+def test_the_network_whose_layers_a_map_asks_answers_as_the_classifier(analyzer: Analyzer) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
+    crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        pixels = (torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128
+        found = Explainer(analyzer, "grad_cam")._network.network(pixels).numpy()
+    np.testing.assert_allclose(found, analyzer.runner.logits(crops), rtol=1e-3, atol=1e-3)
+
+
 def test_an_even_map_is_not_read_as_looking_at_a_part(
     meshed: Analyzer, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,9 @@ from mien.datasets.samples import Samples  # noqa: E402
 from mien.engine.recipe import RECIPES, override  # noqa: E402
 from mien.errors import OptionError  # noqa: E402
 from mien.methods.method import create  # noqa: E402
+from mien.methods.runner import ExpressionRunner  # noqa: E402
 from mien.recipes import au_cue_compare, explain_ferplus  # noqa: E402
+from mien.weights.store import load_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,15 @@ def test_rows_are_drawn_evenly_over_classes_by_the_seed(samples: Samples) -> Non
     assert len(explain_ferplus.chosen_rows(samples, 10_000, 0)) == len(samples)
 
 
+def test_the_shipped_network_answers_as_its_file_does() -> None:
+    model = explain_ferplus.load_model("shipped")
+    crops = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        found = model.task.network((torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128)
+    expected = ExpressionRunner(load_weights("expression"), 1).logits(crops)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_models_are_told_in_three_ways(tmp_path: Path) -> None:
     one, same, other = (
         explain_ferplus.load_model(f"random:multitask_cnn{seed}") for seed in ("", ":0", ":1")
@@ -53,7 +64,9 @@ def test_models_are_told_in_three_ways(tmp_path: Path) -> None:
     stored = explain_ferplus.load_model(f"multitask_cnn={path}")
     assert stored.preprocess.size_px == 48
     assert not stored.random
-    with pytest.raises(OptionError, match=r"a run's folder, METHOD=FILE\.safetensors or random:METHOD"):
+    with pytest.raises(
+        OptionError, match=r"a run's folder, shipped, METHOD=FILE\.safetensors or random:METHOD"
+    ):
         explain_ferplus.load_model(str(tmp_path))
 
 

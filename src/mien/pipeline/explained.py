@@ -141,7 +141,7 @@ class Explainer:
         from mien.methods.task import Task
 
         network = MobileExpression()
-        load_shipped(network)
+        load_shipped(network, head=True)
         return Task(network.eval())
 
 

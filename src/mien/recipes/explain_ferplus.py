@@ -3,8 +3,9 @@
     python -m mien.recipes.explain_ferplus faithfulness --data FERPLUS --model MODEL [--pictures 100] --out FILE.json
     python -m mien.recipes.explain_ferplus likeness --data FERPLUS --model MODEL --model MODEL ... --out DIR
 
-MODEL is the folder of a run of `mien train`; or METHOD=FILE.safetensors, a state dict of that method with FER+'s eight
-classes; or random:METHOD or random:METHOD:SEED, a network of random weights as a control. Pictures are of the private test
+MODEL is the folder of a run of `mien train`; or `shipped`, the network that comes with mien; or METHOD=FILE.safetensors, a
+state dict of that method with FER+'s eight classes; or random:METHOD or random:METHOD:SEED, a network of random weights as
+a control. Pictures are of the private test
 split, drawn evenly over classes by `--seed`.
 """
 
@@ -38,6 +39,7 @@ from mien.explain.maps import MAPS, answering, in_batches
 from mien.faces.crops import crop_detector, landmarks_of_pictures
 from mien.files import write_whole
 from mien.methods.method import METHODS, create
+from mien.methods.static.mobile_expression import MobileExpression, load_shipped
 from mien.methods.task import Task
 from mien.transforms.align import template_to_image
 from mien.transforms.augment import jittered_crops
@@ -70,6 +72,11 @@ def load_model(text: str) -> Model:
         torch.manual_seed(int(seed[0]) if seed else 0)
         network, preprocess = create(method, len(labels)), METHODS[method].preprocess
         return Model(text, METHODS[method].task(network.eval()), preprocess, labels, random=True)
+    if text == "shipped":
+        network = MobileExpression(len(labels))
+        load_shipped(network, head=True)
+        method = METHODS["mobile_expression"]
+        return Model(text, method.task(network.eval()), method.preprocess, labels)
     if "=" in text:
         from safetensors import safe_open
 
@@ -82,7 +89,9 @@ def load_model(text: str) -> Model:
         preprocess = dataclasses.replace(METHODS[method].preprocess, size_px=size)
         return Model(method, METHODS[method].task(network.eval()), preprocess, labels)
     if not (Path(text) / "best").is_dir():
-        raise OptionError(f"expected a run's folder, METHOD=FILE.safetensors or random:METHOD, got {text!r}")
+        raise OptionError(
+            f"expected a run's folder, shipped, METHOD=FILE.safetensors or random:METHOD, got {text!r}"
+        )
     tensors, facts = load_checkpoint(Path(text) / "best")
     recipe = recipe_from(facts["recipe"])
     network = create(recipe.method, len(facts["labels"]), **options_of(recipe))

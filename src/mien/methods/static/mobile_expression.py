@@ -143,8 +143,10 @@ def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray
     network.trunk.load_state_dict(state, strict=True)
 
 
-def load_shipped(network: MobileExpression) -> None:
-    """Start the trunk from the network that ships with mien, in place; the head keeps its values.
+def load_shipped(network: MobileExpression, head: bool = False) -> None:
+    """Give the trunk the weights of the network that ships with mien, in place, and the head too where asked.
+
+    With `head` the network answers as the shipped file does; it has that file's eight classes.
 
     The shipped file has its batch norms folded away, so they come back as plain shifts: keep their statistics
     while training (`hold_statistics` of a recipe).
@@ -170,3 +172,6 @@ def load_shipped(network: MobileExpression) -> None:
         state[f"{index}.norm.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
         state[f"{index}.act.weight"] = stored[f"trunk.{index}.act.slope"].reshape(-1)
     network.trunk.load_state_dict(state, strict=True)
+    if head:
+        own = {"weight": stored["head.weight"], "bias": stored["head.bias"]}
+        network.head.load_state_dict(own, strict=True)
