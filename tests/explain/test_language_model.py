@@ -134,12 +134,12 @@ def test_sentences_that_nothing_holds_are_left_out(explanation):
     words = checked(
         written(
             interpretation="The weather is nice. AU12 is at 91 % of the look. AU6 is in the look of happiness. "
-            "It lies between happiness and surprise."
+            "The tears show sadness. The evidence lies between happiness and surprise."
         ),
         explanation,
     )
-    assert words.left_out == 2
-    assert "Interpretation: AU6 is in the look of happiness. It lies between" in words.text
+    assert words.left_out == 3
+    assert "Interpretation: AU6 is in the look of happiness. The evidence lies between" in words.text
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_an_observation_says_its_unit_in_every_sentence(explanation, text, kept,
 
 
 def test_no_claim_has_no_rate(explanation):
-    words = checked(written([], "It is in the look of happiness."), explanation)
+    words = checked(written([], "The units speak for happiness."), explanation)
     assert words.claims == 0 and math.isnan(words.hallucination_rate)
     assert words.source == "model"
 

@@ -130,7 +130,7 @@ def test_a_claim_that_the_measurement_contradicts_is_struck(
     assert (told["source"], told["claims"], told["hallucination_rate"]) == ("model", 3, pytest.approx(1 / 3))
     assert [one["unit"] for one in told["struck"]] == [4] and told["struck"][0]["reason"]
     assert main(arguments) == 0
-    assert "1 of 3 claims struck" in capsys.readouterr().out
+    assert "1 of 3 claims struck: AU" in capsys.readouterr().out
     language_server.http.shutdown()
     language_server.http.server_close()
     assert main(arguments) == 0

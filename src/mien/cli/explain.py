@@ -156,7 +156,9 @@ def _say(face: dict[str, Any]) -> None:
         print(face["text"])
         told = face.get("language_model")
         if told:
-            print(f"(words by {told['source']}: {len(told['struck'])} of {told['claims']} claims struck)")
+            why = ", ".join(f"AU{one['unit']} {one['reason']}" for one in told["struck"])
+            struck = f"{len(told['struck'])} of {told['claims']} claims struck" + (f": {why}" if why else "")
+            print(f"(words by {told['source']}: {struck}; {told['sentences_left_out']} sentences left out)")
             if told["reason"]:
                 print(f"({told['reason']})")
         for note in face["notes"]:

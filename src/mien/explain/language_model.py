@@ -35,6 +35,9 @@ INSTRUCTIONS = (
     "not hold: no other unit, no cause, no feeling, no person, and no figures. Answer with one JSON object and nothing else."
 )
 
+MEASURED_WORDS = re.compile(r"\b(units?|evidence|label|network|measure\w*)\b", re.I)
+"""What a sentence speaks of that names an expression and no unit, so that it is about the facts."""
+
 _NULLABLE = {"intensity": [*INTENSITIES, None], "side": ["left", "right", "both", None]}
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -81,8 +84,9 @@ class ModelWords:
         reason: why it is the template; empty otherwise.
         claims: how many claims about action units the answer made.
         struck: those that the measurement does not bear out.
-        left_out: sentences without any claim or expression, or with a figure, and sentences of an observation that do
-            not name its unit: nothing holds them.
+        left_out: sentences that nothing holds: of an observation, those that do not name its unit; of the
+            interpretation, those that name no unit and no expression, or an expression without a word of what was
+            measured; and any with a figure.
     """
 
     text: str
@@ -195,8 +199,8 @@ def objection(claim: Claim, explanation: Explanation) -> str:
 def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim], bool]]:
     """Part (0 observations, 1 interpretation), sentence, the claim beside it in the JSON, and whether anything holds it.
 
-    A sentence of an observation is held by naming that entry's unit itself; one of the interpretation by any unit or
-    expression. An entry's claim counts also where none of its sentences names the unit.
+    A sentence of an observation is held by naming that entry's unit itself; one of the interpretation by any unit, or by
+    an expression and a word of what was measured ("The evidence speaks for sadness"). An entry's claim counts also where none of its sentences names the unit.
     """
     for entry in data["observations"]:
         claim = _claim(entry)
@@ -206,7 +210,8 @@ def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim], bo
             beside = named[place] or (place == 0 and not any(named))
             yield 0, sentence, [claim] if beside else [], named[place]
     for sentence in _split(data["interpretation"]):
-        yield 1, sentence, [], bool(claims_in(sentence)) or names_label(sentence)
+        told = names_label(sentence) and bool(MEASURED_WORDS.search(sentence))
+        yield 1, sentence, [], told or bool(claims_in(sentence))
 
 
 def _split(text: str) -> list[str]:
