@@ -158,7 +158,7 @@ def _say(face: dict[str, Any]) -> None:
         if told:
             why = ", ".join(f"AU{one['unit']} {one['reason']}" for one in told["struck"])
             struck = f"{len(told['struck'])} of {told['claims']} claims struck" + (f": {why}" if why else "")
-            print(f"(words by {told['source']}: {struck}; {told['sentences_left_out']} sentences left out)")
+            print(f"(words by {told['source']}: {struck}; sentences left out: {told['sentences_left_out']})")
             if told["reason"]:
                 print(f"({told['reason']})")
         for note in face["notes"]:

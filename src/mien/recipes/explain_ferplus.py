@@ -75,8 +75,8 @@ def load_model(text: str) -> Model:
     if text == "shipped":
         network = MobileExpression(len(labels))
         load_shipped(network, head=True)
-        method = METHODS["mobile_expression"]
-        return Model(text, method.task(network.eval()), method.preprocess, labels)
+        entry = METHODS["mobile_expression"]
+        return Model(text, entry.task(network.eval()), entry.preprocess, labels)
     if "=" in text:
         from safetensors import safe_open
 
