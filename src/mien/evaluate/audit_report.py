@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mien.evaluate import page
+from mien.evaluate import markdown, page
 from mien.evaluate.audit import KEEPS, LEAST, Audit
 from mien.evaluate.audit_plots import draw_corruptions, draw_groups
 from mien.files import made_folder, write_whole
@@ -276,5 +276,4 @@ def _list(items: Sequence[str]) -> str:
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *([page.cell(value) for value in row] for row in rows)]
-    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
+    return markdown.table(head, [[page.cell(value) for value in row] for row in rows])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import LabelError, ShapeError
+from mien.evaluate import markdown
 from mien.evaluate.plots import draw
 from mien.metrics import calibration, classification
 from mien.metrics.bootstrap import bootstrap_confusions, percentile_interval
@@ -126,16 +127,18 @@ def to_markdown(figures: Mapping[str, Any], title: str, facts: Mapping[str, Any]
     risks = figures["risk_at_coverage"]
     parts = [
         f"# {title}",
-        _table(("fact", "value"), list(facts.items())) if facts else "",
-        _table(("figure", "value"), summary),
+        markdown.table(("fact", "value"), list(facts.items())) if facts else "",
+        markdown.table(("figure", "value"), summary),
         _interval_sentence(figures),
         _certain_sentence(figures["certain"]),
         "## Classes",
-        _table(("class", "samples", "recall", "precision", "F1"), per_class),
+        markdown.table(("class", "samples", "recall", "precision", "F1"), per_class),
         "## Confusion (true class down, answer across)",
-        _table(("", *names), [(name, *row) for name, row in zip(names, figures["confusion"], strict=True)]),
+        markdown.table(
+            ("", *names), [(name, *row) for name, row in zip(names, figures["confusion"], strict=True)]
+        ),
         "## Errors among the surest",
-        _table(("share answered", *risks), [("share of errors", *risks.values())]),
+        markdown.table(("share answered", *risks), [("share of errors", *risks.values())]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -217,7 +220,9 @@ def _figure(value: float) -> float | None:
 
 def _with_interval(figures: Mapping[str, Any], key: str) -> str:
     low, high = figures.get(f"{key}_95", (None, None))
-    return _cell(figures[key]) + ("" if low is None else f" ({_cell(low)} to {_cell(high)})")
+    return markdown.cell(figures[key]) + (
+        "" if low is None else f" ({markdown.cell(low)} to {markdown.cell(high)})"
+    )
 
 
 def _interval_sentence(figures: Mapping[str, Any]) -> str:
@@ -232,18 +237,6 @@ def _certain_sentence(certain: Mapping[str, Any] | None) -> str:
     if certain is None:
         return ""
     return (
-        f"From a confidence of {certain['threshold']} on an answer is certain: {_cell(certain['coverage'])} "
-        f"of the samples, with an accuracy of {_cell(certain['accuracy'])}."
+        f"From a confidence of {certain['threshold']} on an answer is certain: {markdown.cell(certain['coverage'])} "
+        f"of the samples, with an accuracy of {markdown.cell(certain['accuracy'])}."
     )
-
-
-def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")

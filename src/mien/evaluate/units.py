@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import ShapeError
+from mien.evaluate import markdown
 from mien.metrics.bootstrap import bootstrap_interval
 from mien.metrics.multilabel import known_aurocs, known_f1_scores
 
@@ -123,30 +124,18 @@ def units_to_markdown(systems: Mapping[str, Mapping[str, Any]], title: str, fact
     ]
     means = [systems[name][what] for name in names for what in ("mean_f1", "mean_auroc")]
     ends = [
-        "-" if systems[name][what][0] is None else "{} to {}".format(*map(_cell, systems[name][what]))
+        "-" if systems[name][what][0] is None else "{:.3f} to {:.3f}".format(*systems[name][what])
         for name in names
         for what in ("mean_f1_95", "mean_auroc_95")
     ]
     drawn = "{resamples:,} resamples of {units:,} {over}".format(**first["intervals"])
     parts = [
         f"# {title}",
-        _table(["fact", "value"], [list(item) for item in facts.items()]) if facts else "",
-        _table(heads, [*rows, ["**mean**", "", *means], ["95 %", "", *ends]]),
+        markdown.table(["fact", "value"], [list(item) for item in facts.items()]) if facts else "",
+        markdown.table(heads, [*rows, ["**mean**", "", *means], ["95 %", "", *ends]], digits=3),
         f"{first['samples']:,} samples. 95 % intervals: {drawn}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _figure(value: float) -> float | None:

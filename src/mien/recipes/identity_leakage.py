@@ -38,6 +38,7 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol, name_share, people_of_split
 from mien.engine.checkpoint import code_version
 from mien.engine.linear import fit_classes
+from mien.evaluate import markdown
 from mien.evaluate.units import mean_of_defined
 from mien.files import write_whole
 from mien.methods.task import binary_cross_entropy
@@ -223,9 +224,8 @@ def to_markdown(measured: Mapping[str, tuple[list[dict[str, Any]], dict[str, Any
     names = ("strength", "probe_frames", "probe_sequences", "chance", "own_head", "mean_f1", "mean_auroc")
     parts = ["# Identity in features for action units"]
     for title, (table, facts) in measured.items():
-        lines = [names, ["---"] * len(names), *([str(row.get(name, "-")) for name in names] for row in table)]
         parts.append(f"## From {title}")
-        parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+        parts.append(markdown.table(names, [[str(row.get(name, "-")) for name in names] for row in table]))
         parts.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
     return "\n\n".join(parts) + "\n"
 

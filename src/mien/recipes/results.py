@@ -13,6 +13,7 @@ from statistics import mean, stdev
 
 from mien.datasets.protocol import load_protocol
 from mien.engine.recipe import RECIPES
+from mien.evaluate import markdown
 from mien.methods.method import METHODS
 from mien.methods.rule import RULES
 from mien.recipes.measured import Measured, measured
@@ -53,7 +54,7 @@ def _measured() -> str:
         _over_seeds(list(group)) for _, group in groupby(results, lambda one: (one.recipe, one.changes))
     ]
     return "\n\n".join(
-        [_table(head, [_row(one) for one in results]), *filter(None, several), _origins(results)]
+        [markdown.table(head, [_row(one) for one in results]), *filter(None, several), _origins(results)]
     )
 
 
@@ -103,7 +104,7 @@ def _origins(results: Sequence[Measured]) -> str:
          one.data_sha256[:12], one.machine, one.date)
         for one in results
     ]  # fmt: skip
-    return f"{COMMANDS}\n\n{_table(head, rows)}"
+    return f"{COMMANDS}\n\n{markdown.table(head, rows)}"
 
 
 def _reported() -> str:
@@ -114,12 +115,7 @@ def _reported() -> str:
         for result in entries[name].reported  # type: ignore[index]
     ]
     told = "Accuracy in percent; all other figures are shares or coefficients up to 1."
-    return told + "\n\n" + _table(("method", "data", "metric", "value", "where"), rows)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return told + "\n\n" + markdown.table(("method", "data", "metric", "value", "where"), rows)
 
 
 if __name__ == "__main__":
