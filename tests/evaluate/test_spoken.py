@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.evaluate.spoken import label_figures, unit_figures
+from mien.evaluate.spoken import label_figures, meaning_figures, unit_figures
 from mien.types.units import ActionUnits
 
 
@@ -45,3 +45,14 @@ def test_only_the_strongest_units_are_wanted() -> None:
     units = ActionUnits((1, 2, 4, 5, 6, 7), np.array([[1.0, 2, 3, 4, 4.5, 5]]), "intensity", "drawn")
     figures = unit_figures(["AU2, AU4, AU5, AU6, AU7"], units)
     assert figures["recall"] == figures["f1"] == 1 and figures["hallucinated"] == 0
+
+
+def test_a_unit_said_to_speak_for_what_it_does_not_is_counted() -> None:
+    said = [
+        "The face shows AU9. AU12 and AU6 are typical of the expression happy. So the expression is happy.",
+        "AU12 speaks for angry. AU4 speaks for angry. The expression is angry.",
+        "AU25 is typical of the expression neutral.",
+        "Alone these units do not settle it.",
+    ]
+    assert meaning_figures(said) == {"meanings": 5, "wrong_meanings": 0.4}
+    assert meaning_figures(said[3:]) == {"meanings": 0, "wrong_meanings": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mien.labels.claims import label_in, stated_units
 from mien.labels.expressions import EXPRESSIONS
-from mien.methods.language.exp_cot import VISIBLE, observed
+from mien.methods.language.exp_cot import VISIBLE, observed, typical_units
 from mien.metrics.bootstrap import bootstrap_mean
 from mien.types.units import ActionUnits
 
@@ -65,3 +66,23 @@ def unit_figures(
         "stated_units": judged,
         "not_told": not_told,
     }
+
+
+def meaning_figures(said: Sequence[str]) -> dict[str, Any]:
+    """How often a text says that a unit speaks for an expression that it does not speak for.
+
+    A sentence such as "AU12 and AU6 are typical of happiness" gives one meaning a unit; it is wrong where the unit is
+    not among the expression's `typical_units`, as every unit is for neutral. `None` where no text gives a meaning.
+
+    Args:
+        said: N texts.
+    """
+    given = wrong = 0
+    for text in said:
+        for sentence in re.split(r"(?<=[.!?])\s+", text):
+            label = label_in(sentence) if re.search(r"\bspeaks? for\b|\btypical of\b", sentence) else None
+            if label is not None:
+                units = stated_units(sentence)
+                given += len(units)
+                wrong += len(units - typical_units(label))
+    return {"meanings": given, "wrong_meanings": round(wrong / given, 4) if given else None}

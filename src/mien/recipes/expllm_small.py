@@ -47,7 +47,7 @@ from mien.engine.recipe import Optim, Schedule
 from mien.engine.train import SAVE_EVERY_S
 from mien.engine.views import seed_of
 from mien.errors import CheckpointError, OptionError, TrainingError
-from mien.evaluate.spoken import label_figures, unit_figures
+from mien.evaluate.spoken import label_figures, meaning_figures, unit_figures
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.language.causal_lm import Words, load_llm, trained_tensors
 from mien.methods.language.exp_cot import Record, records, write_records
@@ -325,7 +325,7 @@ def measure(
         said, speed = answers(network, words, task, part.tokens, batch_size, most)
         figures[task] = {**label_figures(said, part.truth), **speed}
         if task == "emo_analysis" and units is not None:
-            figures[task] |= unit_figures(said, units)
+            figures[task] |= unit_figures(said, units) | meaning_figures(said)
         for line, text in zip(lines, said, strict=True):
             line[task] = text
     return figures, lines
