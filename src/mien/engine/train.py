@@ -431,7 +431,8 @@ class Run:
             "pictures": {"train": len(self.pictures), "select": len(self.held_out)},
             "failures": list(self.pictures.failures[:100]),
             "commit": code_version(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {self.group.device.type}",
+            "machine": f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, "
+            f"{self.group.device.type}",
             "torch": torch.__version__,
             "processes": self.group.world,
         }

@@ -30,7 +30,8 @@ is 12.5 the network names one class always: it says that the budget is too small
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
-included; milliseconds are on one thread of the same machine. `ferbody.safetensors` is the network of the row
+included; milliseconds are on one thread of the row's machine (`fer2013_vgg_ferplus_fresh` had another processor than the rows
+before it, with AVX-512 and bfloat16, and one core of it). `ferbody.safetensors` is the network of the row
 `fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
