@@ -32,9 +32,9 @@ from mien.engine.checkpoint import code_version, load_checkpoint, load_network
 from mien.engine.network import options_of, preprocess_of
 from mien.engine.recipe import recipe_from
 from mien.engine.views import network_input
-from mien.errors import OptionError
+from mien.errors import OptionError, ShapeError
 from mien.explain import human_likeness
-from mien.explain.faithfulness import faithfulness
+from mien.explain.faithfulness import faithfulness, randomised
 from mien.explain.maps import MAPS, answering, in_batches
 from mien.faces.crops import crop_detector, landmarks_of_pictures
 from mien.files import write_whole
@@ -56,7 +56,8 @@ class Model:
     task: Task
     preprocess: Preprocess
     labels: tuple[str, ...]
-    random: bool = False
+    random: int | None = None
+    """Seed of a network that learned nothing."""
 
 
 def load_model(text: str) -> Model:
@@ -69,9 +70,9 @@ def load_model(text: str) -> Model:
     labels = tuple(load_protocol(PROTOCOL).labels)
     if text.startswith("random:"):
         _, method, *seed = text.split(":")
-        torch.manual_seed(int(seed[0]) if seed else 0)
         network, preprocess = create(method, len(labels)), METHODS[method].preprocess
-        return Model(text, METHODS[method].task(network.eval()), preprocess, labels, random=True)
+        drawn_by = int(seed[0]) if seed else 0
+        return Model(text, METHODS[method].task(network.eval()), preprocess, labels, drawn_by)
     if text == "shipped":
         network = MobileExpression(len(labels))
         load_shipped(network, head=True)
@@ -161,22 +162,28 @@ def measure_likeness(
         options = squares(model.preprocess) if name == "occlusion" else {}
         images = faces_of(samples, rows, model.preprocess)
         classes = torch.tensor([model.labels.index(label) for label in truth])
-        with answering(model.task) as logits:
+        # Without statistics of its norms a fresh network answers the same to every picture.
+        task = model.task if model.random is None else randomised(model.task, images, model.random)
+        with answering(task) as logits:
             best = in_batches(logits, images, 64).argmax(1)
         heats = torch.cat(
             [
-                MAPS[name](model.task, *part, **options)
+                MAPS[name](task, *part, **options)
                 for part in zip(images.split(64), classes.split(64), strict=True)
             ]
         )
-        predicted = None if model.random else [model.labels[k] for k in best.tolist()]
+        predicted = None if model.random is not None else [model.labels[k] for k in best.tolist()]
         networks[model.name] = human_likeness.class_maps(heats.numpy(), truth, predicted)
     found = [row for model, maps in networks.items() for row in human_likeness.likeness(model, maps)]
     out.mkdir(parents=True, exist_ok=True)
-    distance = human_likeness.distances(networks)
-    if len(networks) > 1:
-        human_likeness.draw_dendrogram(distance, list(networks), out / "tree.png")
-    facts = {"map": name, **_facts(samples, rows), "networks": list(networks), "distances": distance.tolist()}
+    facts = {"map": name, **_facts(samples, rows), "networks": list(networks)}
+    try:
+        distance = human_likeness.distances(networks)
+        facts["distances"] = distance.tolist()
+        if len(networks) > 1:
+            human_likeness.draw_dendrogram(distance, list(networks), out / "tree.png")
+    except ShapeError as error:  # a network whose maps are flat; the table stands without a tree
+        facts["no_tree"] = str(error)
     return {**facts, "classes": human_likeness.to_dicts(found)}, human_likeness.to_markdown(found)
 
 
