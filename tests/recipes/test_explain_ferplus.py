@@ -75,6 +75,7 @@ def test_the_table_of_likeness(samples: Samples, tmp_path: Path) -> None:
     assert {row["network"] for row in found["classes"]} == {
         "random:multitask_cnn:0",
         "random:multitask_cnn:1",
+        "centre",
     }
     assert "random:multitask_cnn:1 | **mean** | 6" in text
     assert (tmp_path / "tree.png").is_file()

@@ -234,7 +234,7 @@ def faithfulness(
     wanted = list(wanted if names is None else names)
     fresh = randomised(task, images[:64], seed)
     makers: dict[str, MapFunction] = {name: MAPS[name] for name in wanted}
-    makers |= {"random": _noise(seed), "centre": _centre}
+    makers |= {"random": _noise(seed), "centre": centre_map}
     rows = []
     for name, make in tqdm(makers.items(), "faithfulness", disable=quiet, unit="map", leave=False):
         make = functools.partial(make, **given.get(name, {}))
@@ -284,7 +284,7 @@ def _noise(seed: int) -> MapFunction:
     return make
 
 
-def _centre(_task: object, images: Tensor, _classes: object) -> Tensor:
+def centre_map(_task: object, images: Tensor, _classes: object) -> Tensor:
     """A Gaussian in the middle, its deviation a quarter of the side; the same for all pictures."""
     y, x = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
     bump = torch.exp(-2 * (y[:, None] ** 2 + x**2))

@@ -34,7 +34,7 @@ from mien.engine.recipe import recipe_from
 from mien.engine.views import network_input
 from mien.errors import OptionError, ShapeError
 from mien.explain import human_likeness
-from mien.explain.faithfulness import faithfulness, randomised
+from mien.explain.faithfulness import centre_map, faithfulness, randomised
 from mien.explain.maps import MAPS, answering, in_batches
 from mien.faces.crops import crop_detector, landmarks_of_pictures
 from mien.files import write_whole
@@ -150,7 +150,9 @@ def squares(preprocess: Preprocess) -> dict[str, int]:
 def measure_likeness(
     models: Sequence[Model], samples: Samples, count: int, seed: int, name: str, out: Path
 ) -> tuple[dict[str, Any], str]:
-    """The table of all models; the tree is drawn to `out`/tree.png where there are several."""
+    """The table of all models, and of a blob in the middle, `centre`, which asks none; the tree of the models is drawn
+    to `out`/tree.png where there are several.
+    """
     rows = [
         row
         for row in chosen_rows(samples, count * 8 // 6, seed)
@@ -174,7 +176,11 @@ def measure_likeness(
         )
         predicted = None if model.random is not None else [model.labels[k] for k in best.tolist()]
         networks[model.name] = human_likeness.class_maps(heats.numpy(), truth, predicted)
-    found = [row for model, maps in networks.items() for row in human_likeness.likeness(model, maps)]
+    blob = centre_map(None, torch.zeros(len(truth), 3, 64, 64), None).numpy()
+    controls = {"centre": human_likeness.class_maps(blob, truth, None)}
+    found = [
+        row for model, maps in (networks | controls).items() for row in human_likeness.likeness(model, maps)
+    ]
     out.mkdir(parents=True, exist_ok=True)
     facts = {"map": name, **_facts(samples, rows), "networks": list(networks)}
     try:
