@@ -187,7 +187,10 @@ def optimiser_tensors(optim: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optim: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` gave, laid out in memory as the weights are: a fused step takes that for granted."""
+    """Put back what `optimiser_tensors` gave, laid out in memory as the weights are.
+
+    A fused step takes that layout for granted.
+    """
     weights = [weight for group in optim.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():

@@ -200,7 +200,8 @@ def _sentences(data: dict[str, Any]) -> Iterator[tuple[int, str, list[Claim], bo
     """Part (0 observations, 1 interpretation), sentence, the claim beside it in the JSON, and whether anything holds it.
 
     A sentence of an observation is held by naming that entry's unit itself; one of the interpretation by any unit, or by
-    an expression and a word of what was measured ("The evidence speaks for sadness"). An entry's claim counts also where none of its sentences names the unit.
+    an expression and a word of what was measured ("The evidence speaks for sadness"). An entry's claim counts also where
+    none of its sentences names the unit.
     """
     for entry in data["observations"]:
         claim = _claim(entry)

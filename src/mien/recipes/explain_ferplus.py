@@ -5,8 +5,7 @@
 
 MODEL is the folder of a run of `mien train`; or `shipped`, the network that comes with mien; or METHOD=FILE.safetensors, a
 state dict of that method with FER+'s eight classes; or random:METHOD or random:METHOD:SEED, a network of random weights as
-a control. Pictures are of the private test
-split, drawn evenly over classes by `--seed`.
+a control. Pictures are of the private test split, drawn evenly over classes by `--seed`.
 """
 
 from __future__ import annotations
