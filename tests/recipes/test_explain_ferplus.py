@@ -55,6 +55,9 @@ def test_models_are_told_in_three_ways(tmp_path: Path) -> None:
     one, same, other = (
         explain_ferplus.load_model(f"random:multitask_cnn{seed}") for seed in ("", ":0", ":1")
     )
+    first, second, third = (model.task.network.head.weight for model in (one, same, other))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
     assert (one.random, same.random, other.random) == (0, 0, 1)
     path = tmp_path / "weights.safetensors"
     save_file(create("multitask_cnn", 8).state_dict(), path, metadata={"size": "48"})

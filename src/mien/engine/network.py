@@ -85,7 +85,7 @@ def build(recipe: Recipe, classes: int) -> nn.Module:
             raise OptionError(
                 f"expected method 'mobile_expression' for start 'shipped', got {recipe.method!r}"
             )
-        load_shipped(network)
+        load_shipped(network, head=False)
         reset_head(network, classes)
     return network
 

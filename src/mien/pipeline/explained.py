@@ -141,7 +141,7 @@ class Explainer:
         from mien.methods.task import Task
 
         network = MobileExpression()
-        load_shipped(network, head=True)
+        load_shipped(network)
         return Task(network.eval())
 
 

@@ -69,12 +69,13 @@ def load_model(text: str) -> Model:
     labels = tuple(load_protocol(PROTOCOL).labels)
     if text.startswith("random:"):
         _, method, *seed = text.split(":")
-        network, preprocess = create(method, len(labels)), METHODS[method].preprocess
         drawn_by = int(seed[0]) if seed else 0
+        torch.manual_seed(drawn_by)
+        network, preprocess = create(method, len(labels)), METHODS[method].preprocess
         return Model(text, METHODS[method].task(network.eval()), preprocess, labels, drawn_by)
     if text == "shipped":
         network = MobileExpression(len(labels))
-        load_shipped(network, head=True)
+        load_shipped(network)
         entry = METHODS["mobile_expression"]
         return Model(text, entry.task(network.eval()), entry.preprocess, labels)
     if "=" in text:

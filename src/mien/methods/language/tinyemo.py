@@ -114,7 +114,7 @@ class TinyEmo(nn.Module):
         if loss not in LOSSES:
             raise OptionError(f"expected a loss of {', '.join(LOSSES)}, got {loss!r}")
         self.tower = MobileExpression(classes)
-        load_shipped(self.tower)
+        load_shipped(self.tower, head=False)
         self.tower.head = nn.Identity()  # type: ignore[assignment]
         self.tower.requires_grad_(False)
         self.projector = MetricProjector(FEATURES, out, dropout)

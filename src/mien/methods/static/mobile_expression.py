@@ -143,10 +143,10 @@ def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray
     network.trunk.load_state_dict(state, strict=True)
 
 
-def load_shipped(network: MobileExpression, head: bool = False) -> None:
-    """Give the trunk the weights of the network that ships with mien, in place, and the head too where asked.
+def load_shipped(network: MobileExpression, head: bool = True) -> None:
+    """Give a network the weights of the one that ships with mien, in place: it answers as the shipped file does.
 
-    With `head` the network answers as the shipped file does; it has that file's eight classes.
+    It has that file's eight classes; without `head`, for a start, any, and its own head as it is.
 
     The shipped file has its batch norms folded away, so they come back as plain shifts: keep their statistics
     while training (`hold_statistics` of a recipe).
