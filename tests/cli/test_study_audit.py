@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from mien.cli.main import main
+from mien.datasets.dataset import DATASETS
 from mien.pipeline.analyzer import Analyzer
+from mien.weights.store import load_weights
 
 
 @pytest.fixture
@@ -111,3 +114,13 @@ def test_an_audit_that_cannot_be(pictures: Path, tmp_path: Path, capsys) -> None
     ):
         assert main(["audit", *map(str, arguments)]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_an_audit_of_people_that_the_network_learned_from_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    DATASETS["ckplus48"].look_alike(tmp_path, 1)
+    weights = replace(load_weights("expression"), scores={"protocol": "ckplus48_7", "fold": 3})
+    monkeypatch.setattr("mien.weights.store.load_weights", lambda name: weights)
+    assert main(["audit", "expression", "ckplus48_7", "--data", str(tmp_path), "--fold", "2"]) == 2
+    assert "expected fold 3 of 'ckplus48_7'" in capsys.readouterr().err

@@ -84,7 +84,9 @@ def run(options: argparse.Namespace) -> int:
             f"expected a table, or --data ROOT, the folder of the data set of {options.data!r}, got neither"
         )
     else:
-        data = of_protocol(options.data, options.root, options.split, options.fold, options.columns)
+        data = of_protocol(
+            options.data, options.root, options.split, options.fold, options.columns, weights=weights
+        )
     try:
         found = audit(
             weights, data, by=options.by, sample=options.sample, seed=options.seed, threads=options.threads,

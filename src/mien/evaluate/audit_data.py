@@ -20,7 +20,9 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.pictures import decode
 from mien.datasets.protocol import load_protocol
 from mien.errors import DataError, DataNotFoundError, LabelError, OptionError, UnknownNameError
+from mien.evaluate.model import refuse_other_fold
 from mien.labels.expressions import canonical
+from mien.weights.store import Weights
 
 SUBJECTS = ("subject", "participant", "identity")
 """Columns of a table that are taken for the person, the first that is there."""
@@ -112,6 +114,7 @@ def of_protocol(
     fold: int = 0,
     more: str | Path | None = None,
     check: bool = True,
+    weights: Weights | None = None,
 ) -> AuditData:
     """One split of a registered data set under its protocol; without a single class, a picture is left out.
 
@@ -122,14 +125,17 @@ def of_protocol(
         fold: which fold is tested, where there are folds.
         more: a table of more columns; its first column holds the data set's names of pictures.
         check: hold the data to the protocol's frozen counts.
+        weights: of the network that is to be audited.
 
     Raises:
-        OptionError: a protocol of action units or of motion pictures.
+        OptionError: a protocol of action units or of motion pictures, or the network was trained for another fold.
         DataError: the table does not name the pictures.
         DataNotFoundError, UnknownNameError: no such data, protocol or split.
     """
     protocol = load_protocol(name)
     split = split or protocol.test
+    if weights is not None:
+        refuse_other_fold(weights, protocol, fold)
     samples = DATASETS[protocol.dataset].samples(root, protocol, split, fold, check)
     if samples.task != "expression" or samples.framing == "ready":
         raise OptionError(

@@ -112,7 +112,7 @@ def measure(
             f"expected a network with the classes of {protocol.name!r} ({', '.join(protocol.labels)}), got one "
             f"with {', '.join(runner.weights.labels)}: {', '.join(lacking)} is missing."
         )
-    _refuse_other_fold(runner.weights, protocol, fold)
+    refuse_other_fold(runner.weights, protocol, fold)
     samples = (dataset or DATASETS[protocol.dataset]).samples(root, protocol, split, fold, check)
     rows = np.arange(len(samples)) if several else np.flatnonzero(samples.target >= 0)
     if runner.preprocess.frames is None and not runner.preprocess.of_mesh:
@@ -146,8 +146,12 @@ def measure(
     return Evaluation(facts, figures, probabilities, truth, protocol.labels, threshold)
 
 
-def _refuse_other_fold(weights: Weights, protocol: Protocol, fold: int) -> None:
-    """Refuse to measure a network on people that it learned from; a file that does not say its fold is taken."""
+def refuse_other_fold(weights: Weights, protocol: Protocol, fold: int) -> None:
+    """Refuse to measure a network on people that it learned from; a file that does not say its fold is taken.
+
+    Raises:
+        OptionError: it was trained for another fold of that protocol.
+    """
     trained = weights.scores.get("fold")
     if trained is not None and weights.scores.get("protocol") == protocol.name and trained != fold:
         raise OptionError(
