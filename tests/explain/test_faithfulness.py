@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -142,6 +144,14 @@ def test_the_table_says_which_map_survives() -> None:
     assert centre.stability > 0.6
     assert abs(noise.stability) < 0.5
     assert np.isnan(centre.randomised)
+    for row in table.rows[:-1]:
+        for figure in ("deletion", "insertion"):
+            low, high = getattr(row, f"{figure}_apart")
+            assert low <= getattr(row, figure) - getattr(centre, figure) <= high
+    told = table.to_dict()["maps"]
+    assert told[-1]["deletion_apart"] is told[-1]["randomised"] is None
+    assert told[0]["insertion_apart"] == table.rows[0].insertion_apart
+    json.dumps(told, allow_nan=False)
     again = faithfulness(task, images, options={"rise": {"masks": 8, "cells": 3}}, steps=4, compared=3)
     assert again.to_markdown() == table.to_markdown()
     assert "`grad_cam`" in table.to_markdown()

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from mien.explain.maps import (
     without_content,
 )
 from mien.methods.task import Task
+from mien.metrics.bootstrap import bootstrap_mean
 from mien.metrics.ranks import average_ranks
 
 SURVIVES = 0.5
@@ -52,6 +54,8 @@ class Faithfulness:
     Attributes:
         name: of the map.
         deletion, insertion: mean areas under the curves of the class's probability, 0 to 1.
+        deletion_apart, insertion_apart: 95 % intervals, over pictures, of how much these areas are over those of the map
+            `centre`, the blob in the middle of the same picture; NaN for that map itself, or for one picture.
         randomised: mean rank correlation, -1 to 1, with the map of the randomised network; NaN for the controls.
         stability: mean rank correlation of the maps of shifted pictures with the shifted map.
         flat: share of the pictures whose map is the same everywhere; they do not count in the correlations.
@@ -63,6 +67,8 @@ class Faithfulness:
     randomised: float
     stability: float
     flat: float
+    deletion_apart: tuple[float, float] = (math.nan, math.nan)
+    insertion_apart: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def survives(self) -> bool:
@@ -78,20 +84,28 @@ class FaithfulnessTable:
     facts: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**self.facts, "maps": [{**asdict(row), "survives": row.survives} for row in self.rows]}
+        """For JSON; `None` for what could not be measured."""
+        maps = []
+        for row in self.rows:
+            figures = {
+                name: value if np.isfinite(value).all() else None
+                for name, value in list(asdict(row).items())[1:]
+            }
+            maps.append({"name": row.name, **figures, "survives": row.survives})
+        return {**self.facts, "maps": maps}
 
     def to_markdown(self) -> str:
         """For people."""
         lines = [
-            "| map | deletion (low) | insertion (high) | random weights (low) | shifted (high) | flat | |",
-            "|---|---|---|---|---|---|---|",
+            "| map | deletion (low) | less the blob's | insertion (high) | less the blob's | random weights (low) | "
+            "shifted (high) | flat | |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         for row in self.rows:
             cells = [
-                "-" if np.isnan(value) else f"{value:.3f}"
-                for value in (row.deletion, row.insertion, row.randomised, row.stability, row.flat)
-            ]
+                f"{row.deletion:.3f}", _interval(row.deletion_apart), f"{row.insertion:.3f}", _interval(row.insertion_apart),
+                *("-" if np.isnan(value) else f"{value:.3f}" for value in (row.randomised, row.stability, row.flat)),
+            ]  # fmt: skip
             remark = "survives random weights" if row.survives else ""
             lines.append(f"| `{row.name}` | {' | '.join(cells)} | {remark} |")
         facts = ", ".join(f"{name} {value}" for name, value in self.facts.items() if name != "options")
@@ -235,22 +249,30 @@ def faithfulness(
     fresh = randomised(task, images[:64], seed)
     makers: dict[str, MapFunction] = {name: MAPS[name] for name in wanted}
     makers |= {"random": _noise(seed), "centre": centre_map}
-    rows = []
+    rows, areas = [], {}
     for name, make in tqdm(makers.items(), "faithfulness", disable=quiet, unit="map", leave=False):
         make = functools.partial(make, **given.get(name, {}))
         maps = make(task, images, classes)
         gone, come = curves(task, images, maps, classes, steps, baseline, seed=seed)
+        areas[name] = [area(curve).double().cpu().numpy() for curve in (gone, come)]
         other = make(fresh, images[some], classes[some]) if name in wanted else None
         rows.append(
             Faithfulness(
                 name=name,
-                deletion=float(area(gone).mean()),
-                insertion=float(area(come).mean()),
+                deletion=float(areas[name][0].mean()),
+                insertion=float(areas[name][1].mean()),
                 randomised=float("nan") if other is None else _mean(rank_correlations(maps[some], other)),
                 stability=_stability(make, task, images[some], maps[some], classes[some]),
                 flat=float((maps.amax((1, 2)) == maps.amin((1, 2))).float().mean()),
             )
         )
+    for index, row in enumerate(rows):
+        if row.name != "centre":
+            deletion, insertion = (
+                bootstrap_mean(own - blob, seed=seed)
+                for own, blob in zip(areas[row.name], areas["centre"], strict=True)
+            )
+            rows[index] = replace(row, deletion_apart=deletion, insertion_apart=insertion)
     facts = {
         "pictures": len(images), "compared": len(images[some]), "steps": steps, "baseline": baseline, "seed": seed,
         "options": {name: dict(value) for name, value in given.items()},
@@ -265,6 +287,10 @@ def _stability(make: MapFunction, task: Task, images: Tensor, maps: Tensor, clas
         after = make(task, shifted(images, down, right), classes)[:, down:, right:]
         found.append(rank_correlations(after, shifted(maps, down, right)[:, down:, right:]))
     return _mean(np.concatenate(found))
+
+
+def _interval(apart: tuple[float, float]) -> str:
+    return "-" if np.isnan(apart).any() else f"{apart[0]:+.3f} to {apart[1]:+.3f}"
 
 
 def _mean(values: np.ndarray) -> float:
