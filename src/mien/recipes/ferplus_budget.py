@@ -8,14 +8,17 @@ with it spends twice the budget. Transformers and large networks suffer most. Th
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, Views, register
 
 BUDGET_MACS = 2e13
 BATCH = 64
-PASS = 444
-"""Batches in one pass over the training pictures."""
+PASS = 443
+"""Whole batches in one pass over the training pictures."""
+LEAST = 0.97
+"""Share of the budget that is spent at least: so many passes there are, each of at most `PASS` batches."""
 
 
 def budgeted(method: str, macs: float, size_px: int | None = None, **options: object) -> Recipe:
@@ -28,7 +31,7 @@ def budgeted(method: str, macs: float, size_px: int | None = None, **options: ob
         **options: of the builder.
     """
     batches = max(1, round(BUDGET_MACS / macs / BATCH))
-    epochs = max(1, round(batches / PASS))
+    epochs = max(1, math.ceil(LEAST * batches / PASS))
     return Recipe(
         name=f"{method}_ferplus_budget",
         method=method,

@@ -51,11 +51,14 @@ register(
         sources={
             "epochs": DDAMFN,
             "batch_size": DDAMFN,
-            "optim": DDAMFN,
+            "optim": DDAMFN + "; theirs decays biases and norms too",
             "schedule": DDAMFN,
-            "views.rotate_rad": DDAMFN + ": 5 degrees",
-            "views.shift": DDAMFN + ": crops of 112 px after 8 px of padding",
-            "views.erase": DDAMFN,
+            "views.rotate_rad": DDAMFN
+            + ": 5 degrees, with the crop, for a fifth of the pictures; here for all",
+            "views.shift": DDAMFN
+            + ": crops of 112 px after 8 px of padding, for a fifth of the pictures; here for all",
+            "views.erase": DDAMFN + ": in the mean colour; here in a random grey",
+            "protocol": "the authors keep the best epoch on the test folder; here a part of the training one chooses",
         },
     ),
 )

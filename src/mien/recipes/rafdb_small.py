@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mien.engine.recipe import Optim, Recipe, Schedule, Targets, Views, register
 
 REPO = "authors' repository and report"
+
+MULTITASK = Recipe(
+    name="multitask_cnn_rafdb",
+    method="multitask_cnn",
+    protocol="rafdb_basic",
+    epochs=60,
+    batch_size=64,
+    optim=Optim("adamw", lr=1e-3, weight_decay=0.01),
+    schedule=Schedule("cosine", warmup_epochs=1),
+    targets=Targets(soft=False),
+    source="Saroop et al. 2021, arXiv 2110.15028; the learning figures were not found and are ours",
+    sources={
+        "protocol": "gender, age and race are learned where RAF-DB's manual annotations lie beside the pictures"
+    },
+)
 
 register(
     Recipe(
@@ -28,18 +45,6 @@ register(
             "protocol": "the authors leave neutral out (six classes); here all seven",
         },
     ),
-    Recipe(
-        name="multitask_cnn_rafdb",
-        method="multitask_cnn",
-        protocol="rafdb_basic",
-        epochs=60,
-        batch_size=64,
-        optim=Optim("adamw", lr=1e-3, weight_decay=0.01),
-        schedule=Schedule("cosine", warmup_epochs=1),
-        targets=Targets(soft=False),
-        source="Saroop et al. 2021, arXiv 2110.15028; the learning figures were not found and are ours",
-        sources={
-            "protocol": "gender, age and race are learned where RAF-DB's manual annotations lie beside the pictures"
-        },
-    ),
+    MULTITASK,
+    replace(MULTITASK, name="multitask_cnn_multilabel_rafdb", method="multitask_cnn_multilabel"),
 )

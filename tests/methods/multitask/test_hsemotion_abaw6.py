@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
 
-from mien.errors import ShapeError  # noqa: E402
+from mien.errors import LabelError, ShapeError  # noqa: E402
 from mien.methods.multitask import hsemotion_abaw6 as abaw6  # noqa: E402
 from mien.methods.multitask.hsemotion import HSEMOTION_LABELS, affect_loss  # noqa: E402
 
@@ -29,6 +29,8 @@ def test_compound_scores_are_means_and_do_not_depend_on_the_order() -> None:
     np.testing.assert_allclose(found[:, 1], (probabilities[:, 4] + probabilities[:, 7]) / 2)
     other = tuple(reversed(HSEMOTION_LABELS))
     np.testing.assert_allclose(abaw6.compound_scores(probabilities[:, ::-1], other), found)
+    with pytest.raises(LabelError, match="expected classes with fear, got"):
+        abaw6.compound_scores(probabilities[:, :2], ("happy", "surprise", "sad", "disgust", "angry"))
 
 
 def test_smoothing_is_a_mean_over_the_frames_that_exist() -> None:

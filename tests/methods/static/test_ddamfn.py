@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 
 from torch.nn import functional as f  # noqa: E402
 
-from mien.errors import LabelError, OptionError, WeightsError  # noqa: E402
+from mien.errors import LabelError, OptionError, UnknownNameError, WeightsError  # noqa: E402
 from mien.methods.method import METHODS  # noqa: E402
 from mien.methods.static.ddamfn import (  # noqa: E402
     AFFECTNET_ORDER,
@@ -177,6 +177,8 @@ def test_checkpoints_of_seven_classes_and_other_orders(state) -> None:
     assert torch.equal(same.head.weight, state["fc.weight"])
     with pytest.raises(LabelError, match="expected 8 different classes"):
         from_authors(state, ("happy",) * 8)
+    with pytest.raises(UnknownNameError, match="no expression label '1'"):
+        from_authors(seven, [str(number) for number in range(1, 8)])
 
 
 def test_another_network_is_refused(state) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
 
+from mien.errors import WeightsError  # noqa: E402
 from mien.methods.runner import ExpressionRunner  # noqa: E402
 from mien.methods.static.mobile_expression import (  # noqa: E402
     BLOCKS,
@@ -123,11 +124,13 @@ def test_the_trunk_starts_from_named_tensors_and_the_head_stays() -> None:
 def test_a_trunk_with_a_missing_or_misshapen_tensor_is_refused() -> None:
     lacking = sface_tensors()
     del lacking["conv_5_batchnorm_gamma"]
-    with pytest.raises(KeyError):
+    with pytest.raises(
+        WeightsError, match=r"(?s)expected the tensors of SFace's trunk.*Missing key.*8\.norm\.weight"
+    ):
         load_sface_trunk(MobileExpression(), lacking)
     wrong = sface_tensors()
     wrong["conv_14_conv2d_weight"] = wrong["conv_14_conv2d_weight"][:512]
-    with pytest.raises(RuntimeError, match="size mismatch"):
+    with pytest.raises(WeightsError, match="size mismatch"):
         load_sface_trunk(MobileExpression(), wrong)
 
 
@@ -138,6 +141,10 @@ def test_the_shipped_network_comes_back_whole() -> None:
     before = made.head.weight.clone()
     load_shipped(made, head=False)
     assert torch.equal(made.head.weight, before)
+    with pytest.raises(
+        WeightsError, match=r"expected a network of 8 classes.*got one of 7\. Pass head=False"
+    ):
+        load_shipped(MobileExpression(7))
     load_shipped(made)
     crops = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     with torch.no_grad():

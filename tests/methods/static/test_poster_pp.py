@@ -290,7 +290,7 @@ class Reference:
 
 def test_the_authors_weights_give_what_their_operations_give(authors) -> None:
     faces = noise(2, 3, 224, 224, seed=3)
-    network = from_authors(authors).eval()
+    network = from_authors(authors)
     with torch.no_grad():
         expected = Reference(authors)(faces)
         found = network(faces)

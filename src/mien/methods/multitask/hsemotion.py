@@ -1,8 +1,8 @@
 """HSEmotion (EmotiEffNet): small face networks that read expression, valence and arousal at once.
 
 Paper: Andrey V. Savchenko, "Facial expression and attributes recognition based on multi-task learning of
-lightweight neural networks", IEEE SISY 2021, arXiv 2103.17107; multi-task variants and MobileFaceNet,
-MobileViT: "HSEmotion Team at the 6th ABAW Competition", CVPR Workshops 2024, arXiv 2403.11590 (what it adds
+lightweight neural networks", IEEE SISY 2021, arXiv 2103.17107; valence and arousal of EfficientNet-B0:
+arXiv 2203.13436, 2022 (from memory); MobileFaceNet and MobileViT: "HSEmotion Team at the 6th ABAW Competition", CVPR Workshops 2024, arXiv 2403.11590 (what it adds
 for video is in `hsemotion_abaw6.py`). Official code: github.com/av-savchenko/face-emotion-recognition and
 github.com/sb-ai-lab/EmotiEffLib, Apache-2.0.
 

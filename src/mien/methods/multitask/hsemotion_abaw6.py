@@ -20,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
-from mien.errors import ShapeError
+from mien.errors import LabelError, ShapeError
+from mien.labels.expressions import COMPOUND_PARTS
 
 ABAW_ORDER = ("neutral", "angry", "disgust", "fear", "happy", "sad", "surprise", "other")
 """The expressions of Aff-Wild2 as the competition numbers them, in mien's names."""
@@ -29,14 +30,12 @@ TO_ABAW = (5, 0, 2, 3, 4, 6, 7, 1)
 """`probabilities[:, TO_ABAW]` are in ABAW's order; contempt goes to the place of "other"."""
 
 COMPOUND = {
-    "fearfully surprised": ("fear", "surprise"),
-    "happily surprised": ("happy", "surprise"),
-    "sadly surprised": ("sad", "surprise"),
-    "disgustedly surprised": ("disgust", "surprise"),
-    "angrily surprised": ("angry", "surprise"),
-    "sadly fearful": ("sad", "fear"),
-    "sadly angry": ("sad", "angry"),
-}
+    name: COMPOUND_PARTS[name]
+    for name in (
+        "fearfully_surprised", "happily_surprised", "sadly_surprised", "disgustedly_surprised", "angrily_surprised",
+        "sadly_fearful", "sadly_angry",
+    )
+}  # fmt: skip
 """Compound expressions of the competition in its order, each with its two basic ones."""
 
 
@@ -107,6 +106,14 @@ def compound_scores(probabilities: np.ndarray, labels: tuple[str, ...]) -> np.nd
 
     Returns:
         (..., 7) in the order of `COMPOUND`. Where a frame has several faces, take the largest over them.
+
+    Raises:
+        LabelError: a basic expression of theirs is not among the classes.
     """
+    lacking = sorted({name for pair in COMPOUND.values() for name in pair} - set(labels))
+    if lacking:
+        raise LabelError(
+            f"expected classes with {', '.join(lacking)}, got {', '.join(labels)}. Give mien's names."
+        )
     pairs = [[labels.index(name) for name in pair] for pair in COMPOUND.values()]
     return np.asarray(probabilities)[..., pairs].mean(-1)

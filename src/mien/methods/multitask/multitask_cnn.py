@@ -6,7 +6,7 @@ are all that was read. One network answers four questions; two ways of asking ar
 (`multitask_cnn`) and one multi-label output (`multitask_cnn_multilabel`).
 
 Differs from the paper: the trunk, the input's size, the normalisation, the age groups and the weights of
-the four terms are ours, chosen for RAF-DB's attributes (groups from memory). Both variants share one
+the four terms are ours, chosen for RAF-DB's attributes (groups as the set's README has them). Both variants share one
 network: a linear layer over concatenated groups is the same as one linear layer a group, so that only the
 loss tells them apart.
 

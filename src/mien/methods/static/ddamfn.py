@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mien.errors import LabelError, OptionError, WeightsError
-from mien.labels.expressions import EXPRESSIONS
+from mien.labels.expressions import EXPRESSIONS, canonical
+from mien.labels.expressions import order as expression_order
 from mien.methods.authors import load_strictly, renamed
 from mien.methods.method import Counts, Paper, Reported, register
 from mien.methods.task import Batch, Task, soft_cross_entropy
@@ -37,7 +38,7 @@ from mien.nn.checks import expect_faces
 from mien.types.media import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 
 LABELS = tuple(sorted(EXPRESSIONS))
-AFFECTNET_ORDER = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
+AFFECTNET_ORDER = expression_order("affectnet_8")
 """Output order of the authors' AffectNet checkpoints, as their test script names it; 7 lack contempt."""
 
 STRIDE, CHANNELS, EPSILON = 16, 512, 2.220446049250313e-16
@@ -260,6 +261,7 @@ class DDAMFNTask(Task):
     differs=(
         "Parameters that the authors' code declares and never uses are left out.",
         "Weights are fresh unless `from_authors` gives them; theirs begin with MS-Celeb.",
+        "Classes stand in alphabetical order; the authors' in AffectNet's.",
         "Aligned by mien's own five points.",
     ),
     task=DDAMFNTask,
@@ -297,22 +299,23 @@ def from_authors(state_dict: Mapping[str, Tensor], order: Sequence[str] | None =
     Args:
         state_dict: "model_state_dict" of one of their files, such as "affecnet8_epoch25_acc0.6469.pth". They
             are pickled: open such a file where you trust it.
-        order: what the outputs mean, in mien's names; AffectNet's order, cut to the outputs, if left out. For
-            RAF-DB it must be given: it is the order of the folders that the network was trained on.
+        order: what the outputs mean; AffectNet's order, cut to the outputs, if left out. Their scripts for RAF-DB name
+            AffectNet's order too, while the order of RAF-DB's own files is another: check it on labelled faces.
 
     No checkpoint was seen here; names and shapes are those of the authors' network files (read), the class
-    order is that of their AffectNet test script (read).
+    order is that of their test scripts (read).
 
     Raises:
         WeightsError: another network, or a tensor that is missing, left over or of another shape.
         LabelError: `order` does not name each output once.
+        UnknownNameError: a name in it is none of the eight expressions.
     """
     used = {name: value for name, value in state_dict.items() if not any(re.search(x, name) for x in _UNUSED)}
     state = {renamed(name, _KEYS): value for name, value in used.items()}
     if "head.bias" not in state:
         raise WeightsError("expected the authors' DDAMFN with a last layer 'fc', got a network without it")
     outputs = len(state["head.bias"])
-    order = tuple(AFFECTNET_ORDER[:outputs] if order is None else order)
+    order = AFFECTNET_ORDER[:outputs] if order is None else tuple(map(canonical, order))
     if len(order) != outputs or len(set(order)) != outputs:
         raise LabelError(f"expected {outputs} different classes, got {', '.join(order)}. Give `order`.")
     rows = [order.index(name) for name in sorted(order)]

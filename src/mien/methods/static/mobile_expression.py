@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.errors import WeightsError
 from mien.labels.expressions import EXPRESSIONS
+from mien.methods.authors import load_strictly
 from mien.methods.method import Counts, Paper, register
 from mien.nn.checks import expect_faces
 from mien.types.media import Preprocess
@@ -122,7 +124,10 @@ def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray
     Args:
         network: changed in place; its head keeps its values.
         tensors: constants of SFace's ONNX file by name, as `mien.weights.blockquant.dequantize_tensors`
-            gives them. Every tensor of the trunk must be there in its shape (`strict=True`).
+            gives them.
+
+    Raises:
+        WeightsError: a tensor of the trunk is missing or of another shape.
     """
     prefixes = ["conv_1"]
     for block in range(2, 2 + len(BLOCKS)):
@@ -132,15 +137,17 @@ def load_sface_trunk(network: MobileExpression, tensors: Mapping[str, np.ndarray
         weight = f"{prefix}_conv2d_weight"
         stored = {
             "conv.weight": tensors.get(f"{weight}_reshaped", tensors.get(weight)),
-            "norm.weight": tensors[f"{prefix}_batchnorm_gamma"],
-            "norm.bias": tensors[f"{prefix}_batchnorm_beta"],
-            "norm.running_mean": tensors[f"{prefix}_batchnorm_moving_mean"],
-            "norm.running_var": tensors[f"{prefix}_batchnorm_moving_var"],
+            "norm.weight": tensors.get(f"{prefix}_batchnorm_gamma"),
+            "norm.bias": tensors.get(f"{prefix}_batchnorm_beta"),
+            "norm.running_mean": tensors.get(f"{prefix}_batchnorm_moving_mean"),
+            "norm.running_var": tensors.get(f"{prefix}_batchnorm_moving_var"),
             "norm.num_batches_tracked": np.array(0),
-            "act.weight": tensors[f"{prefix}_relu_gamma"].reshape(-1),
+            "act.weight": tensors.get(f"{prefix}_relu_gamma"),
         }
-        state.update({f"{index}.{name}": torch.tensor(value) for name, value in stored.items()})
-    network.trunk.load_state_dict(state, strict=True)
+        for name, value in stored.items():
+            if value is not None:
+                state[f"{index}.{name}"] = torch.tensor(value.reshape(-1) if name == "act.weight" else value)
+    load_strictly(network.trunk, state, "expected the tensors of SFace's trunk, got others")
 
 
 def load_shipped(network: MobileExpression, head: bool = True) -> None:
@@ -150,10 +157,18 @@ def load_shipped(network: MobileExpression, head: bool = True) -> None:
 
     The shipped file has its batch norms folded away, so they come back as plain shifts: keep their statistics
     while training (`hold_statistics` of a recipe).
+
+    Raises:
+        WeightsError: with `head`, the network has another number of classes; it keeps its weights.
     """
     import onnx
     from onnx import numpy_helper
 
+    if head and network.head.out_features != len(EXPRESSIONS):
+        raise WeightsError(
+            f"expected a network of {len(EXPRESSIONS)} classes for the shipped head, got one of "
+            f"{network.head.out_features}. Pass head=False to start with the trunk alone."
+        )
     graph = onnx.load_from_string(load_weights("expression").content).graph
     stored = {
         tensor.name.removesuffix("_half").removeprefix("network."): torch.tensor(

@@ -337,7 +337,7 @@ class PosterPP(nn.Module):
 
 
 def from_authors(state_dict: Mapping[str, Tensor]) -> PosterPP:
-    """A network with the authors' weights; the number of classes is that of the file.
+    """A network with the authors' weights, in evaluation mode; the number of classes is that of the file.
 
     The names were seen in the authors' code (models/PosterV2_7cls.py and what it imports; the network of
     eight classes has the same), no checkpoint was. What `UNUSED` names is dropped; all else must be there.
@@ -353,7 +353,7 @@ def from_authors(state_dict: Mapping[str, Tensor]) -> PosterPP:
     head = state.get("head.weight")
     network = PosterPP(len(RAFDB) if head is None else len(head))
     load_strictly(network, state, EXPECTED.format("POSTER V2"))
-    return network
+    return network.eval()
 
 
 def load_image_branch(network: PosterPP, state_dict: Mapping[str, Tensor]) -> None:
@@ -361,7 +361,8 @@ def load_image_branch(network: PosterPP, state_dict: Mapping[str, Tensor]) -> No
 
     Args:
         network: changed in place.
-        state_dict: by the names of the authors' models/ir50.py. The identity layer is dropped.
+        state_dict: by the names of the authors' models/ir50.py. The identity layer is dropped, and a fourth stage
+            `body4`, which their network leaves out; the authors load that file leniently, mien does not.
 
     Raises:
         WeightsError: a tensor is missing, not known or of another shape.
@@ -439,7 +440,7 @@ NAMES = (
 """Pattern in the authors' names -> ours, one after the other."""
 
 UNUSED = (
-    r"(face_landback|ir_back)\.output_layer\."
+    r"(face_landback|ir_back)\.output_layer\.|ir_back\.body4\."
     r"|VIT\.(patch_embed|eca_block|CON1|IRLinear1|IRLinear2)\."
     r"|VIT\.blocks\.\d+\.conv\."
     r"|attn[123]\.relative_position_index$"
