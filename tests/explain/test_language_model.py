@@ -142,6 +142,23 @@ def test_sentences_that_nothing_holds_are_left_out(explanation):
     assert "Interpretation: AU6 is in the look of happiness. The evidence lies between" in words.text
 
 
+def test_units_in_a_list_are_no_figures(explanation):
+    said = "AUs 6 and 12 are in the look. AU6+12 go together. AU6 is at 70 % of it."
+    words = checked(written(interpretation=said), explanation)
+    assert words.left_out == 1 and words.struck == ()
+    assert "AUs 6 and 12 are in the look. AU6+12 go together." in words.text
+
+
+def test_the_wrong_side_a_wrong_letter_and_an_invented_unit_are_struck(explanation):
+    said = (
+        "AU12 is stronger on the right side than on the left. The cheek raiser is at FACS letter E. Without doubt AU4 is there. "
+        "AU12 does not speak for the label sadness."
+    )
+    words = checked(written(interpretation=said), explanation)
+    assert [one.claim.unit for one in words.struck] == [12, 6, 4]
+    assert "Interpretation: AU12 does not speak for the label sadness." in words.text
+
+
 @pytest.mark.parametrize(
     ("text", "kept", "left_out"),
     [

@@ -8,11 +8,12 @@ torch = pytest.importorskip("torch", reason="needs torch: pip install 'mien[trai
 from torch import Tensor, nn  # noqa: E402
 
 from mien.errors import OptionError, ShapeError  # noqa: E402
+from mien.explain.faithfulness import curves  # noqa: E402
 from mien.explain.integrated_gradients import attributions, integrated_gradients  # noqa: E402
 from mien.explain.maps import onnx_logits, without_content  # noqa: E402
 from mien.explain.perturbation import log_odds, occlusion, rise, soft_masks  # noqa: E402
 from mien.methods.runner import ExpressionRunner  # noqa: E402
-from mien.methods.task import Task  # noqa: E402
+from mien.methods.task import Task, UnitsTask  # noqa: E402
 
 
 def one_pixel(images: Tensor) -> Tensor:
@@ -90,6 +91,23 @@ def test_log_odds_move_where_the_probability_does_not() -> None:
     classes = torch.tensor([0, 4, 2, 2])
     wanted = some.softmax(1).gather(1, classes[:, None])[:, 0].logit()
     torch.testing.assert_close(log_odds(some, classes), wanted)
+
+
+def test_a_unit_is_held_against_itself_and_not_against_other_units() -> None:
+    """Unit 0 reads the upper left pixel alone, unit 1 the lower right one: unit 0's map knows nothing of the other."""
+
+    class Two(nn.Module):
+        def forward(self, faces: Tensor) -> Tensor:
+            return torch.stack([faces[:, 0, 0, 0], faces[:, 0, -1, -1]], 1)
+
+    images = torch.zeros(1, 1, 16, 16)
+    images[0, 0, 0, 0], images[0, 0, -1, -1] = 1, -9
+    task, unit = UnitsTask(Two().eval()), torch.tensor([0])
+    (heat,) = occlusion(task, images, unit, patch=4, stride=4)
+    assert float(heat[0, 0]) > 0 and float(heat[8:, 8:].max()) == 0
+    gone, come = curves(task, images, heat[None], unit, steps=4)
+    assert float(gone[0, 0]) == float(come[0, -1]) == pytest.approx(1 / (1 + np.exp(-1)))
+    assert float(log_odds(torch.tensor([[2.0, 5.0]]), unit, each=True)) == 2
 
 
 def test_seeds_decide_the_masks() -> None:

@@ -75,8 +75,14 @@ def test_an_onnx_file_takes_no_map_of_layers(
     analyzer: Analyzer, astronaut: np.ndarray, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
-    own = tmp_path / "own.onnx"
-    own.write_bytes(analyzer.runner.weights.content)
+    """The shipped network is known by its bytes, not by its file's name."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'mien[train]'")
+    same, own = tmp_path / "same.onnx", tmp_path / "expression.onnx"
+    same.write_bytes(analyzer.runner.weights.content)
+    assert Explainer(Analyzer(same), "grad_cam").explain(astronaut)[1][0].heat is not None
+    other = onnx.load_from_string(analyzer.runner.weights.content)
+    other.doc_string = "trained further"
+    own.write_bytes(other.SerializeToString())
     with pytest.raises(OptionError, match="occlusion"):
         Explainer(Analyzer(own), "grad_cam").explain(astronaut)
 
@@ -112,6 +118,43 @@ def test_the_verb_says_json_and_draws(
     assert main(["explain", str(astronaut_path), "--map", "none"]) == 0
     text = capsys.readouterr().out
     assert "Key observations" in text and "Conclusion" in text
+
+
+def test_pictures_of_one_name_and_drawings_that_cannot_be_written(
+    meshed: Analyzer,
+    astronaut_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = [tmp_path / folder / "p.png" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(astronaut_path.read_bytes())
+    command = [
+        "explain",
+        *map(str, paths),
+        "--map",
+        "none",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+        "--quiet",
+    ]
+    assert main(command) == 0
+    drawn = [Path(face["drawn"]).name for face in json.loads(capsys.readouterr().out)]
+    assert (
+        drawn
+        == ["p_png_face0.png", "p_png_2_face0.png"]
+        == sorted((path.name for path in (tmp_path / "out").iterdir()), reverse=True)
+    )
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mien.cli.explain.whole", full)
+    assert main(command) == 2
+    assert "expected to be able to write the results, got: [Errno 28]" in capsys.readouterr().err
 
 
 def test_a_claim_that_the_measurement_contradicts_is_struck(

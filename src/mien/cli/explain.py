@@ -7,12 +7,17 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.cli import exits
 from mien.cli.reading import add_reading
 from mien.errors import InputError
 from mien.files import made_folder, whole
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mien.pipeline.overlay import FreeNames
 
 EPILOG = """exit codes:
   0    every picture was explained (one without a face is said to be so)
@@ -59,6 +64,8 @@ def run(options: argparse.Namespace) -> int:
     from mien.pipeline.analyzer import Analyzer
     from mien.pipeline.explained import Explainer
     from mien.pipeline.inputs import expand
+    from mien.pipeline.overlay import FreeNames
+    from mien.pipeline.pictures import read_picture
     from mien.types.media import Failure
 
     explainer = Explainer(
@@ -68,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     model = _language_model(options)
     if options.out is not None:
         made_folder(options.out, "draw into")
+    names = FreeNames()
     shown: list[dict[str, Any]] = []
     failed = read = 0
     try:
@@ -77,13 +85,15 @@ def run(options: argparse.Namespace) -> int:
             error = path.error if isinstance(path, Failure) else ""
             name = path.path if isinstance(path, Failure) else str(path)
             try:
-                found = [] if error else _explained(Path(name), explainer, model, options.out)
+                image = None if error else read_picture(Path(name))
             except (InputError, OSError) as trouble:
-                error = str(trouble)
+                image, error = None, str(trouble)
             failed, read = failed + bool(error), read + (not error)
-            if error:
+            if image is None:
                 found = [{"path": name, "face": None, "error": error}]
                 print(f"mien: {name}: {error}", file=sys.stderr)
+            else:
+                found = _explained(image, Path(name), explainer, model, options.out, names)
             shown += found
             if not options.json:
                 for face in found:
@@ -107,23 +117,23 @@ def _language_model(options: argparse.Namespace) -> Any:
     return LanguageModel(options.llm, options.llm_model, allow_remote=options.allow_remote)
 
 
-def _explained(path: Path, explainer: Any, model: Any, out: Path | None) -> list[dict[str, Any]]:
-    """The faces of one picture, ready for JSON; drawn where there is a folder."""
+def _explained(
+    image: np.ndarray, path: Path, explainer: Any, model: Any, out: Path | None, names: FreeNames
+) -> list[dict[str, Any]]:
+    """The faces of one picture, ready for JSON; drawn where there is a folder, under a name that no other picture has."""
     from mien.pipeline.explained_picture import draw_explained
-    from mien.pipeline.pictures import read_picture
 
-    image = read_picture(path)
     _, faces = explainer.explain(image)
     if not faces:
         return [{"path": str(path), "face": None, "error": None}]
-    rows = []
+    stem, rows = names.of(str(path)), []
     for face in faces:
         row = {"path": str(path), "face": face.face, "error": None, **face.explanation.to_dict()}
         row |= {"text": face.explanation.text, "notes": list(face.notes)}
         if model is not None:
             row |= _in_model_words(face.explanation, model)
         if out is not None:
-            drawn = out / f"{path.name.replace('.', '_')}_face{face.face}.png"
+            drawn = out / f"{stem}_face{face.face}.png"
             with whole(drawn) as file:
                 draw_explained(image, face, path.name).save(file, "PNG")
             row["drawn"] = str(drawn)

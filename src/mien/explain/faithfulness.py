@@ -34,6 +34,7 @@ from mien.explain.maps import (
     Logits,
     MapFunction,
     answering,
+    answers_each,
     explained_classes,
     in_batches,
     stretched,
@@ -149,7 +150,9 @@ def curves(
         classes = explained_classes(classes, in_batches(logits, images, batch_size))
 
         def probability(shown: Tensor) -> Tensor:
-            return in_batches(logits, shown, batch_size).softmax(1).gather(1, classes[:, None])[:, 0]
+            found = in_batches(logits, shown, batch_size)
+            shares = found.sigmoid() if answers_each(task) else found.softmax(1)
+            return shares.gather(1, classes[:, None])[:, 0]
 
         whole, nothing = probability(images), probability(empty)
         gone, come = [whole], [nothing]

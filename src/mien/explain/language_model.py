@@ -19,7 +19,7 @@ from mien.explain.endpoint import LanguageModel
 from mien.explain.explanation import Explanation
 from mien.explain.phrasebook import phrasebook
 from mien.labels.action_units import unit_number
-from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, names_label
+from mien.labels.claims import INTENSITIES, Claim, claims_in, label_in, names_label, without_units
 
 MOST_CHARACTERS = 4000
 """Sentences that are longer together are refused."""
@@ -149,7 +149,7 @@ def checked(answer: str, explanation: Explanation) -> ModelWords:
         wrong = [Struck(claim, why) for claim in said if (why := objection(claim, explanation))]
         claims += len(said)
         struck += wrong
-        if not held or re.search(r"\d", re.sub(r"AU[\s_]*\d+", "", sentence)):
+        if not held or re.search(r"\d", without_units(sentence)):
             left_out += 1
         elif not wrong:
             parts[part].append(sentence)

@@ -61,6 +61,11 @@ def answering(task: Task | Logits) -> Iterator[Logits]:
         yield task.logits
 
 
+def answers_each(task: Task | Logits) -> bool:
+    """Whether each output has a probability of its own, as of action units, and not all outputs one together."""
+    return isinstance(task, Task) and task.answers == "action_units"
+
+
 def in_batches(logits: Logits, images: Tensor, size: int) -> Tensor:
     """Logits (N, K) of many images, so many at a time."""
     return torch.cat([torch.as_tensor(logits(part)).float() for part in images.split(size)])

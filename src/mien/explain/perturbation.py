@@ -22,6 +22,7 @@ from mien.errors import OptionError
 from mien.explain.maps import (
     Logits,
     answering,
+    answers_each,
     explained_classes,
     in_batches,
     register,
@@ -137,8 +138,13 @@ def soft_masks(
     return masks
 
 
-def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """log(p / (1 - p)) of each row's class, p its softmax: (B, K), K at least 2, and (B,) -> (B,)."""
+def log_odds(logits: Tensor, classes: Tensor, each: bool = False) -> Tensor:
+    """log(p / (1 - p)) of each row's class: (B, K) and (B,) -> (B,).
+
+    p is its softmax, K at least 2; or its sigmoid, where `each` output answers for itself, as of action units.
+    """
+    if each:
+        return logits.gather(1, classes[:, None])[:, 0]
     others = logits.scatter(1, classes[:, None], -torch.inf)
     return logits.gather(1, classes[:, None])[:, 0] - others.logsumexp(1)
 
@@ -158,10 +164,10 @@ def _asked(
     scores = torch.empty(len(images), len(masks), device=images.device)
     with answering(task) as logits, tqdm(total=len(images), desc=name, disable=quiet, leave=False) as bar:
         answers = in_batches(logits, images, batch_size)
-        chosen = explained_classes(classes, answers)
+        chosen, each = explained_classes(classes, answers), answers_each(task)
         for row, image in enumerate(images):
             covered = (image * part + empty[row] * (1 - part) for part in masks.split(batch_size))
             found = torch.cat([torch.as_tensor(logits(part)).float() for part in covered]).to(images.device)
-            scores[row] = log_odds(found, chosen[row].expand(len(found)))
+            scores[row] = log_odds(found, chosen[row].expand(len(found)), each)
             bar.update()
-    return scores, log_odds(answers, chosen)
+    return scores, log_odds(answers, chosen, each)

@@ -13,6 +13,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from mien.labels.action_units import ACTION_UNITS
 from mien.labels.expressions import EXPRESSIONS, SYNONYMS
@@ -30,9 +31,13 @@ _WORDS = {
 _INTENSITY = re.compile(
     r"\b(?:" + "|".join(f"(?P<{letter}>{words})" for letter, words in _WORDS.items()) + r")\b", re.I
 )
+_LETTER = r"((?-i:[A-E]|[b-e]))\b"
 _NUMBER = re.compile(
-    r"\bintensity\s*(?:of|is|=|:)?\s*(?:([A-E])\b|(\d(?:\.\d+)?))|\b(\d(?:\.\d+)?)\s*/\s*5\b", re.I
+    rf"\b(?:intensity|level|letter|grade)\s*(?:of|is|=|:|at)?\s*(?:{_LETTER}|(\d(?:\.\d+)?))"
+    rf"|\b(\d(?:\.\d+)?)\s*/\s*5\b|(?:[(=:]|\bat)\s*{_LETTER}(?=\s*(?:$|[,;)]|(?:and|on|with|in)\b))",
+    re.I,
 )
+"""A level by its letter or number: "intensity of B", "FACS letter E", "(intensity 3.2)", "4/5", "(C)", "at E"."""
 _SIDES = {
     "both": re.compile(
         r"\b(?:both\s+sides|bilateral\w*|symmetric\w*|left\s+and\s+right|right\s+and\s+left)\b", re.I
@@ -43,13 +48,34 @@ _SIDES = {
 _CLAUSE = re.compile(
     r"(?<!\d)\.|\.(?!\d)|[;:!?\n]|\b(?:but|however|although|though|whereas|while|yet|except|because)\b", re.I
 )
-_ALWAYS_FORWARD = "no|without|absence|lack|lacks|lacking|neither|nor|none|cannot see|rather than|instead of"
-_EITHER_WAY = r"not|absent|missing|never|\w+n['\u2019]t"
-_NEGATION = re.compile(rf"\b(?:(?P<forward>{_ALWAYS_FORWARD})|(?:{_EITHER_WAY})(?!\s+only))\b", re.I)
-_DENIED_WORD = re.compile(rf"{_NEGATION.pattern}(?:\W+\w+){{0,3}}\W*$", re.I)
 _BETWEEN = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|seems?|appears?|with|suggests?|indicates?|means?)\b|=", re.I
 )
+_THAN = re.compile(r"\b(?:than|instead\s+of|not)\b", re.I)
+"""What follows is the side that is not meant: "stronger on the right than on the left"."""
+_ALWAYS_FORWARD = "no|without|absence|lack|lacks|lacking|neither|nor|none|cannot see|rather than|instead of"
+_EITHER_WAY = r"not|absent|missing|never|\w+n['\u2019]t"
+_NEGATION = re.compile(rf"\b(?:(?P<forward>{_ALWAYS_FORWARD})|(?:{_EITHER_WAY})(?!\s+only))\b", re.I)
+_NO_NEGATION = re.compile(
+    r"\b(?:no|without|beyond|not\s+in)\s+(?:any\s+|a\s+)?(?:doubt|question)\b"
+    r"|\b(?:no\s+longer|not|never|\w+n['\u2019]t)\s+(?:\w+\s+)?(?:absent|missing|lacking|without)\b",
+    re.I,
+)
+"""Words of negation that deny nothing: "without doubt", "no longer absent"."""
+_THERE = re.compile(
+    r"\s*(?:(?:be|being|been|to|at|any|all|a|very|really|actually|yet|also|\w+ly)\s+){0,3}"
+    r"(?:$|[,)=]|(?:there|present|seen|visible|active|activated|activity|raised|lowered|detected|detectable|shown|measured|found|"
+    r"observed|apparent|evident|noticeable|engaged|involved|shows?|appears?|occurs?|moves?|contracted|at\s+all|and|or|nor|(?:in|on)\s+(?:the|this)\s+(?:face|picture|image))\b)",
+    re.I,
+)
+"""What a negation behind a unit denies: that it is there. "AU12 does not speak for ..." does not."""
+_AWAY = re.compile(rf"\b(?:as|since|given|that|which|who|so|then|if|when)\b|,|{_BETWEEN.pattern}", re.I)
+"""Parts a negation from the units after it, as in "not neutral, as AU4 is there"."""
+_NOT_SO = re.compile(r"(?:\b(?:not|never|hardly)|n['\u2019]t)\s+(?:(?:so|very|too|that|\w+ly)\s+)?$", re.I)
+_SIGN = re.compile(r"\s*(?:\w+\s+)?(?:signs?|evidence|indications?|traces?|hints?)\b", re.I)
+_STILL = re.compile(r"\s*(?:\w+\s+)?(?:activity|activation|movement)\b", re.I)
+_IN_LIST = re.compile(r"(?:[\s,/+&()=]|\b(?:and|or|nor|the|any|a|an|of)\b)*", re.I)
+_DENIED_WORD = re.compile(rf"{_NEGATION.pattern}(?:\W+\w+){{0,3}}\W*$", re.I)
 _FOR_ALL = re.compile(rf"{_BETWEEN.pattern}|\b(?:both|all|each)\b", re.I)
 _ATTACHED = re.compile(r"\s*(?:,[^()]*\)|with\b[^,;]*?\bintensity\b(?:\s+(?:of\s+)?[A-E1-5]\b)?)", re.I)
 """Behind a unit and its own: "(AU12, marked, stronger on the left)", "AU12 with marked intensity"."""
@@ -115,7 +141,7 @@ def claims_in(text: str) -> list[Claim]:
         lists = list(_lists(clause))
         denied = _denied(clause, lists)
         for place, mentions in enumerate(lists):
-            claims += _claims(clause, mentions, _window(clause, lists, place), place not in denied)
+            claims += _claims(clause, mentions, _window(clause, lists, place), denied.get(place, 0))
     return claims
 
 
@@ -216,21 +242,41 @@ def _lists(clause: str) -> Iterator[list[_Mention]]:
         yield group
 
 
-def _denied(clause: str, lists: list[list[_Mention]]) -> set[int]:
-    """Which lists a negation of the clause belongs to."""
+def _denied(clause: str, lists: list[list[_Mention]]) -> dict[int, int]:
+    """Which lists a negation of the clause belongs to, each with how many of its units, from the first on, it denies."""
     starts, ends = [group[0].start for group in lists], [group[-1].end for group in lists]
-    denied = set()
+    void = [match.span() for match in _NO_NEGATION.finditer(clause)]
+    denied: dict[int, int] = {}
     for match in _NEGATION.finditer(clause):
+        if any(start <= match.start() < end for start, end in void):
+            continue
         ahead, behind = bisect_left(starts, match.end()), bisect_right(ends, match.start()) - 1
         if ahead - behind > 1:  # within a list, as "nor" may be
             continue
         gap = clause[match.end() : starts[ahead]] if ahead < len(lists) else None
         near = gap is not None and len(gap.split()) <= 2 and not _SPLIT.search(gap)
-        if gap is not None and (match["forward"] or near or behind < 0):
-            denied.add(ahead)
-        elif behind >= 0 and not (match["forward"] and clause[ends[behind] : match.start()].strip(" =(),")):
-            denied.add(behind)
+        reaches = gap is not None and (not _AWAY.search(gap) or bool(match["forward"] and _SIGN.match(gap)))
+        if reaches and (match["forward"] or near or behind < 0):
+            denied[ahead] = _listed(clause, lists[ahead])
+        elif behind >= 0 and _denies_behind(clause, match, ends[behind]):
+            denied[behind] = len(lists[behind])
     return denied
+
+
+def _denies_behind(clause: str, match: re.Match[str], end: int) -> bool:
+    """Whether a negation denies the units that end before it: "AU4: no", "AU4 is absent", "AU4 is not seen"."""
+    if match["forward"] and clause[end : match.start()].strip(" =(),"):
+        # Else what is not there is something else: "AU12 is there without tears".
+        return match.group().lower() == "neither" or bool(_STILL.match(clause, match.end()))
+    return match.group().lower() in ("absent", "missing") or bool(_THERE.match(clause, match.end()))
+
+
+def _listed(clause: str, group: list[_Mention]) -> int:
+    """How many units of a list stand in one row: "no AU4 or AU15", but not "without AU15, the marked AU12"."""
+    for count, (first, second) in enumerate(pairwise(group), 1):
+        if not _IN_LIST.fullmatch(clause, first.end, second.start):
+            return count
+    return len(group)
 
 
 def _window(clause: str, lists: list[list[_Mention]], place: int) -> tuple[int, int]:
@@ -240,8 +286,11 @@ def _window(clause: str, lists: list[list[_Mention]], place: int) -> tuple[int, 
     return before, after
 
 
-def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present: bool) -> list[Claim]:
-    """One claim a unit: what stands before it up to the last comma or "and", and after it up to the next."""
+def _claims(clause: str, group: list[_Mention], window: tuple[int, int], denied: int) -> list[Claim]:
+    """One claim a unit: what stands before it up to the last comma or "and", and after it up to the next.
+
+    The first `denied` mentions are said not to be there.
+    """
     claims: dict[int, Claim] = {}
     for index, mention in enumerate(group):
         start = group[index - 1].end if index else window[0]
@@ -253,7 +302,7 @@ def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present
         claim, earlier = mention.claim, claims.get(mention.claim.unit, mention.claim)
         claims[claim.unit] = Claim(
             claim.unit,
-            present and claim.present and earlier.present,
+            index >= denied and claim.present and earlier.present,
             earlier.intensity or claim.intensity or _intensity(before) or _intensity(after),
             earlier.side or claim.side or _side(before) or _side(after),
         )
@@ -270,16 +319,28 @@ def _claims(clause: str, group: list[_Mention], window: tuple[int, int], present
 def _intensity(text: str) -> str | None:
     number = _NUMBER.search(text)
     if number:
-        if number[1]:
-            return number[1].upper()
+        if letter := number[1] or number[4]:
+            return letter.upper()
         level = round(float(number[2] or number[3]))
         return INTENSITIES[level - 1] if 1 <= level <= 5 else None
-    word = _INTENSITY.search(text)
-    return word.lastgroup if word else None
+    words = [match for match in _INTENSITY.finditer(text) if not _NOT_SO.search(text[: match.start()])]
+    # "clearly extreme" is extreme: how clearly a unit is seen tells its amount only where nothing else does.
+    plain = [match for match in words if not match.group().lower().startswith("clear")] or words
+    return max((str(match.lastgroup) for match in plain), default=None)
 
 
 def _side(text: str) -> str | None:
-    return next((side for side, pattern in _SIDES.items() if pattern.search(text)), None)
+    """The side that is named first, up to what it is held against."""
+    meant = text if _SIDES["both"].search(text) else _THAN.split(text)[0]
+    if _SIDES["both"].search(meant):
+        return "both"
+    named = [(match.start(), side) for side in ("left", "right") if (match := _SIDES[side].search(meant))]
+    return min(named)[1] if named else None
+
+
+def without_units(text: str) -> str:
+    """The text without the names and numbers of units, also of those in a list."""
+    return _UNIT.sub("", _named_one_by_one(text))
 
 
 def _unit_pattern() -> re.Pattern[str]:

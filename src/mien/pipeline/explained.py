@@ -19,6 +19,7 @@ from mien.transforms.regions import ELSEWHERE, RegionScore, face_regions, region
 from mien.transforms.shape68 import MEAN_FACE
 from mien.types.faces import Faces
 from mien.types.media import Preprocess
+from mien.weights.store import SHIPPED
 
 NO_TORCH = "no heat map: it needs torch (pip install 'mien[train]')"
 ROOM = 0.25
@@ -135,7 +136,8 @@ class Explainer:
         """What the map asks: the shipped network itself where the map needs layers, else the ONNX file."""
         from mien.explain.maps import onnx_logits
 
-        if self.map_name in ("occlusion", "rise") or self.analyzer.runner.weights.name != "expression":
+        _, shipped = SHIPPED["expression"]
+        if self.map_name in ("occlusion", "rise") or self.analyzer.runner.weights.sha256 != shipped:
             return onnx_logits(self.analyzer.runner)
         from mien.methods.static.mobile_expression import MobileExpression, load_shipped
         from mien.methods.task import Task

@@ -1,7 +1,7 @@
 """Rows by the column names of OpenFace 2, which many analysis scripts of the field expect.
 
 Names, numbering from 1, units and the rotation's convention (R = Rx Ry Rz; x to the image's right, y down, z away) follow
-OpenFace's wiki page "Output Format" and its source. What differs is said here and in docs/mesh.md: gaze and the 3D points
+OpenFace's wiki page "Output Format" and its source. What differs is said here and in docs/conventions.md: gaze and the 3D points
 are not written; a frame without a face is `success` 0 with empty cells, where OpenFace writes zeros; intensities are mien's,
 from the mesh; and `path` and `error` stand besides.
 """

@@ -35,6 +35,7 @@ def drawn(count: int, seed: int = 0) -> tuple[list[str], list[str], ActionUnits]
 def test_typical_units_are_those_of_the_evidence() -> None:
     assert typical_units("happy") == {6, 12, 25} and typical_units("neutral") == frozenset()
     assert {1, 2, 5, 26} <= typical_units("surprise")
+    assert not {12, 14} & typical_units("contempt")  # a smile on both sides is not typical of it
 
 
 def test_every_text_states_visible_units_alone_and_concludes_with_its_label() -> None:

@@ -173,9 +173,14 @@ def observed(values: Mapping[int, float | None], most: int = MOST_OBSERVATIONS) 
 
 
 def typical_units(label: str) -> frozenset[int]:
-    """The units that speak for an expression, by the evidence table; none for neutral."""
+    """The units that speak for an expression, by the evidence table; none for neutral.
+
+    A unit that speaks by being on one side alone (AU12 and AU14 for contempt) is not among them: the values that texts
+    are written from have no sides.
+    """
     table = evidence_table()
-    weights = table.speaks_for[table.expressions.index(label)]
+    row = table.expressions.index(label)
+    weights = np.where(table.one_sided[row], 0, table.speaks_for[row])
     return frozenset(unit for unit, weight in zip(table.units, weights, strict=True) if weight >= TYPICAL)
 
 
