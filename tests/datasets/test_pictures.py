@@ -10,6 +10,8 @@ from PIL import Image
 from mien.datasets.drawn import drawn_face
 from mien.datasets.pictures import decode
 from mien.errors import DataError
+from mien.faces.crops import as_rgb
+from mien.pipeline.pictures import read_picture
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,22 @@ def test_cut_off_files_are_named(size: int, kind: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"got no file .*absent\.png"):
         decode(tmp_path / "absent.png", tmp_path / "absent.png")
+
+
+def test_training_reads_odd_pictures_as_analysis_does(tmp_path: Path) -> None:
+    """16 bits are scaled and not cut off; what is transparent lies on white."""
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    glass = np.zeros((8, 8, 4), np.uint8)
+    glass[:4, :, 3] = 255
+    pictures = {
+        "ramp.png": Image.fromarray(ramp),
+        "glass.png": Image.fromarray(glass),
+        "shade.png": Image.fromarray(glass[..., 2:], "LA"),
+    }
+    for name, picture in pictures.items():
+        picture.save(tmp_path / name)
+        found = decode(tmp_path / name, name)
+        assert found.ndim == (3 if name == "glass.png" else 2)
+        assert np.array_equal(as_rgb(found), read_picture(tmp_path / name))
+    assert np.array_equal(decode(tmp_path / "ramp.png", ""), np.arange(256).reshape(16, 16))
+    assert decode(tmp_path / "shade.png", "")[[0, -1], 0].tolist() == [0, 255]

@@ -9,13 +9,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mien.errors import DataError
+from mien.transforms.pixels import to_rgb
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 """Endings, in small letters, of files that are taken for pictures when a folder is listed."""
 
 
 def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarray:
-    """A picture file as uint8, grey (H, W) where it is stored grey, else RGB (H, W, 3).
+    """A picture file as uint8, grey (H, W) where it is stored grey, else RGB (H, W, 3), as analysis reads it: 16 bits are
+    scaled, and what is transparent lies on white.
 
     Args:
         source: its path, or its bytes.
@@ -29,7 +31,10 @@ def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarr
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             picture.load()
             turned = ImageOps.exif_transpose(picture) if upright else picture
-            return np.asarray(turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB"))
+            if turned.mode in ("1", "L") and "transparency" not in turned.info:
+                return np.asarray(turned.convert("L"))
+            rgb = to_rgb(turned)
+            return rgb[..., 0] if turned.mode == "F" or turned.mode.startswith(("1", "I", "L")) else rgb
     except FileNotFoundError:
         raise DataError(
             f"expected a picture, got no file {name}. Unpack every archive of the set, or correct the path."

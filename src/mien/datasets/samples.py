@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,17 +94,58 @@ class Samples:
         Raises:
             DataError: none can be read.
         """
-        images, kept, failures = [], [], []
+        failures: list[str] = []
+        pairs = list(self.each(failures, rows, quiet))
+        if not pairs:
+            raise none_readable(failures)
+        return [image for _, image in pairs], [row for row, _ in pairs], failures
+
+    def alike(
+        self,
+        same: Callable[[Sequence[np.ndarray]], bool],
+        rows: Sequence[int] | None = None,
+        quiet: bool = True,
+    ) -> tuple[list[np.ndarray], list[int], list[str]] | None:
+        """As `readable`, but `None` as soon as the first picture and another are not the `same`: no more is read then.
+
+        Raises:
+            DataError: none can be read.
+        """
+        images: list[np.ndarray] = []
+        failures: list[str] = []
+        kept = []
+        for row, image in self.each(failures, rows, quiet):
+            if not same([*images[:1], image]):
+                return None
+            images.append(image)
+            kept.append(row)
+        if not images:
+            raise none_readable(failures)
+        return images, kept, failures
+
+    def each(
+        self,
+        failures: list[str],
+        rows: Sequence[int] | None = None,
+        quiet: bool = True,
+        doing: str = "reading",
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Row and picture, one after the other, so that a large set need not fit into memory.
+
+        Args:
+            failures: takes what could not be read, and why.
+            rows: all, where left out.
+            quiet: no progress bar.
+            doing: what the bar says.
+        """
         wanted = range(len(self)) if rows is None else rows
-        for row in tqdm(wanted, "reading", disable=quiet, unit="picture", leave=False):
+        for row in tqdm(wanted, doing, disable=quiet, unit="picture", leave=False):
             try:
-                images.append(self.read(row))
-                kept.append(row)
+                image = self.read(row)
             except DataError as error:
                 failures.append(str(error))
-        if not images:
-            raise DataError(f"expected pictures, got none that can be read: {'; '.join(failures[:3])}")
-        return images, kept, failures
+            else:
+                yield row, image
 
     @property
     def counts(self) -> dict[str, int]:
@@ -113,3 +154,8 @@ class Samples:
             there = (self.extras["action_units"] == 1).sum(0)
             return dict(zip(self.labels, there.tolist(), strict=True))
         return {name: int((self.target == index).sum()) for index, name in enumerate(self.labels)}
+
+
+def none_readable(failures: Sequence[str]) -> DataError:
+    """The error where not one picture of a split can be read."""
+    return DataError(f"expected pictures, got none that can be read: {'; '.join(failures[:3])}")

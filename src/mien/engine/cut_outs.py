@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mien.datasets.clips import middles
-from mien.datasets.samples import Samples
+from mien.datasets.samples import Samples, none_readable
 from mien.errors import DataError, OptionError
 from mien.faces.crops import as_rgb, crop_detector, points_of, points_of_clip
 from mien.transforms.align import inverted, template_to_image, warp
@@ -42,39 +43,39 @@ def cut_out(images: list[np.ndarray], placed: np.ndarray, size_px: int) -> tuple
     return np.stack(cuts), np.tile(to_cut, (len(images), 1, 1))
 
 
-def cut_out_photos(
+def cut_out_pictures(
     samples: Samples, template: str, size_px: int, quiet: bool
-) -> tuple[Tensor, np.ndarray, list[int], list[str]]:
-    """Cut-outs as `cut_out`, one photograph at a time.
+) -> tuple[Tensor, np.ndarray, np.ndarray, list[int], list[str]]:
+    """Cut-outs as `cut_out`, one picture at a time: large sets do not fit into memory.
 
-    Sets of videos hold more frames than fit into memory, and even their cut-outs may: those then lie in a
-    temporary file without a name.
+    Even their cut-outs may not: those then lie in a temporary file without a name. A "photo" without a face is left
+    out, a "crop" keeps its place with the mean places of the points.
 
     Returns:
-        uint8 (M, C, S, S); where they lay, (M, 2, 3); the rows they are of; failures.
+        uint8 (M, C, S, S); where they lay, (M, 2, 3); bool (M,), where the face was found; the rows they are of;
+        failures.
     """
     side, detector = cut_side(size_px), crop_detector()
     stack = _room_for(len(samples), 3, side, side)
     kept: list[int] = []
-    placed = np.empty((len(samples), 2, 3))
-    unread, faceless, grey = [], [], True
-    for row in tqdm(range(len(samples)), "finding faces", disable=quiet, unit="picture", leave=False):
-        try:
-            image = samples.read(row)
-        except DataError as error:
-            unread.append(str(error))
-            continue
-        points, seen = points_of(as_rgb(image), "photo", detector)
-        if not seen:
+    found, placed = np.empty(len(samples), bool), np.empty((len(samples), 2, 3))
+    unread: list[str] = []
+    faceless, grey = [], True
+    for row, image in samples.each(unread, quiet=quiet, doing="finding faces"):
+        points, seen = points_of(as_rgb(image), samples.framing, detector)
+        if samples.framing == "photo" and not seen:
             faceless.append(f"{samples.ids[row]}: no face found")
             continue
-        placed[len(kept)] = template_to_image(template, points)
+        found[len(kept)], placed[len(kept)] = seen, template_to_image(template, points)
         cut = cut_out([as_rgb(image)], placed[len(kept)][None], size_px)[0][0]
         stack[len(kept)] = cut.transpose(2, 0, 1)
         grey = grey and image.ndim == 2
         kept.append(row)
-    cuts = torch.from_numpy(stack[: len(kept), :1] if grey else stack[: len(kept)])
-    return cuts, placed[: len(kept)], kept, unread + faceless
+    if len(samples) and len(unread) == len(samples):
+        raise none_readable(unread)
+    whole = stack[: len(kept)]
+    cuts = torch.from_numpy(whole[:, :1] if grey else whole)
+    return cuts, placed[: len(kept)], found[: len(kept)], kept, unread + faceless
 
 
 def cut_out_clips(
@@ -83,7 +84,7 @@ def cut_out_clips(
     """Cut-outs of the middle frames of so many equal parts of each clip, each aligned by itself, clip by clip.
 
     Of a "photo" in whose frames no face is found at all, the clip is left out; a "crop" keeps its frames with the
-    mean places of the points. See `points_of_clip` for single frames without a face, and `cut_out_photos` for
+    mean places of the points. See `points_of_clip` for single frames without a face, and `cut_out_pictures` for
     where the cut-outs lie.
 
     Returns:
@@ -123,9 +124,20 @@ def cut_out_clips(
 
 
 def _room_for(*shape: int) -> np.ndarray:
-    """An empty uint8 array, in memory or, where it is large, in a temporary file without a name."""
-    if math.prod(shape) <= IN_MEMORY:
+    """An empty uint8 array, in memory or, where it is large, in a temporary file without a name.
+
+    Raises:
+        DataError: the disk has no room for it.
+    """
+    size = math.prod(shape)
+    if size <= IN_MEMORY:
         return np.empty(shape, np.uint8)
+    # Such a file takes its room only as it is written to, and a disk that fills up then ends the process without a word.
+    if (free := shutil.disk_usage(tempfile.gettempdir()).free) < size:
+        raise DataError(
+            f"expected {size / 1e9:.0f} GB of room for the faces in {tempfile.gettempdir()}, got {free / 1e9:.0f}. Name a folder "
+            "with room in TMPDIR, or choose smaller crops by size_px."
+        )
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mien.datasets.samples import Samples
 from mien.engine.blendshapes import read_blendshapes
-from mien.engine.cut_outs import cut_out, cut_out_clips, cut_out_photos, unit_to_cut
+from mien.engine.cut_outs import cut_out, cut_out_clips, cut_out_pictures, unit_to_cut
 from mien.errors import DataError
 from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size
 from mien.transforms.align import template_to_image
@@ -112,7 +112,8 @@ def prepare(
 ) -> Pictures:
     """Read a split, find the faces, and keep what views need.
 
-    Pictures that all have one small size stay as they are; others are cut around the face with a margin. Motion
+    Pictures that all have one small size stay as they are, unless the network's crops are half as large or smaller; others are
+    cut around the face with a margin, one after the other. Motion
     pictures ("ready") stay whole. Of clips, frames from equal parts are kept; without `frames`, the middle one.
     Where no face is found, a "crop" keeps its picture with the mean places of the points, and a "photo" is
     left out. A picture that cannot be read is left out. Both are named in `failures`.
@@ -173,33 +174,34 @@ def _read(
     elif frames is not None:
         tensor, seen, kept, failures = cut_out_clips(samples, template, size_px, frames, quiet)
         return tensor, np.tile(unit_to_cut(size_px), (len(kept), 1, 1)), None, seen, kept, failures
-    elif samples.framing == "photo":
-        tensor, placed, kept, failures = cut_out_photos(samples, template, size_px, quiet)
     elif samples.framing == "ready":
         images, kept, failures = samples.readable(quiet=quiet)
         tensor, whole = _whole(images)
         return tensor, whole, whole, np.ones(len(kept), bool), kept, failures
+    elif samples.framing == "crop" and (small := samples.alike(one_small_size, quiet=quiet)) is not None:
+        return *_small_crops(small[0], template, size_px, quiet), *small[1:]
     else:
-        return _read_crops(samples, template, size_px, quiet)
+        tensor, placed, seen, kept, failures = cut_out_pictures(samples, template, size_px, quiet)
+        return tensor, np.tile(unit_to_cut(size_px), (len(kept), 1, 1)), placed, seen, kept, failures
     matrices = np.tile(unit_to_cut(size_px), (len(kept), 1, 1))
-    return tensor, matrices, None if template == MESH else placed, np.ones(len(kept), bool), kept, failures
+    return tensor, matrices, None, np.ones(len(kept), bool), kept, failures
 
 
-def _read_crops(
-    samples: Samples, template: str, size_px: int, quiet: bool
-) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray, list[int], list[str]]:
-    """As `_read`, of pictures that a face fills."""
-    images, kept, failures = samples.readable(quiet=quiet)
+def _small_crops(
+    images: list[np.ndarray], template: str, size_px: int, quiet: bool
+) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]:
+    """`images`, `matrices`, `placed` and `found` as in `Pictures`, of pictures of one small size that a face fills."""
     if any(image.ndim == 3 for image in images):
         images = [as_rgb(image) for image in images]
-    points, found = landmarks_of_pictures(images, samples.framing, crop_detector(), quiet)
+    points, found = landmarks_of_pictures(images, "crop", crop_detector(), quiet)
     placed = np.stack([template_to_image(template, face) for face in points])
-    if one_small_size(images):
+    face_px = np.sqrt(np.abs(np.linalg.det(placed[:, :, :2])))
+    if face_px.max() < 2 * size_px:
         stack, matrices = np.stack(images), placed
-    else:
+    else:  # views sample bilinearly, and would skip pixels that analysis averages
         stack, matrices = cut_out(images, placed, size_px)
     stack = stack[:, None] if stack.ndim == 3 else stack.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(stack)), matrices, placed, found, kept, failures
+    return torch.from_numpy(np.ascontiguousarray(stack)), matrices, placed, found
 
 
 def _whole(images: list[np.ndarray]) -> tuple[Tensor, np.ndarray]:

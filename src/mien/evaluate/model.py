@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from mien import __version__
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.protocol import Protocol, load_protocol
-from mien.datasets.samples import Samples
-from mien.errors import DataError, LabelError, OptionError
+from mien.datasets.samples import Samples, none_readable
+from mien.errors import LabelError, OptionError
 from mien.evaluate import report
 from mien.evaluate.clips import outputs_of_clips
 from mien.evaluate.units import measure_units, units_to_markdown
-from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, points_of
+from mien.faces.crops import as_rgb, crop_detector, landmarks_of_pictures, one_small_size, points_of
 from mien.files import write_whole
 from mien.labels.action_units import unit_numbers
 from mien.methods.runner import ExpressionRunner, FaceRunner, UnitsRunner
@@ -210,25 +209,22 @@ def crops_of(
         DataError: nothing could be read.
     """
     detector = crop_detector()
-    if samples.framing == "crop":
-        images, used, failures = samples.readable(rows.tolist(), quiet)
+    if (
+        samples.framing == "crop"
+        and (small := samples.alike(one_small_size, rows.tolist(), quiet)) is not None
+    ):
+        images, used, failures = small
         points, found = landmarks_of_pictures(images, samples.framing, detector, quiet)
         crops = [
             runner.crop(as_rgb(image), face[None])[0][0] for image, face in zip(images, points, strict=True)
         ]
         return np.stack(crops), found, failures, np.array(used)
     crops, seen, used, failures = [], [], [], []
-    # One photograph at a time: the frames of a set of videos do not fit into memory.
-    for row in tqdm(rows.tolist(), "finding faces", disable=quiet, unit="picture", leave=False):
-        try:
-            image = as_rgb(samples.read(row))
-        except DataError as error:
-            failures.append(str(error))
-            continue
-        face, was_found = points_of(image, "photo", detector)
-        crops.append(runner.crop(image, face[None])[0][0])
+    for row, image in samples.each(failures, rows.tolist(), quiet, "finding faces"):
+        face, was_found = points_of(as_rgb(image), samples.framing, detector)
+        crops.append(runner.crop(as_rgb(image), face[None])[0][0])
         seen.append(was_found)
         used.append(row)
     if not crops:
-        raise DataError(f"expected pictures, got none that can be read: {'; '.join(failures[:3])}")
+        raise none_readable(failures)
     return np.stack(crops), np.array(seen), failures, np.array(used)

@@ -13,7 +13,8 @@ from PIL import Image, ImageSequence
 
 from mien.errors import InputError, OptionError
 from mien.pipeline.decoding import Reading, find_landing, open_clip, upright, video_stream
-from mien.pipeline.pictures import MAX_PIXELS, to_rgb
+from mien.pipeline.pictures import MAX_PIXELS
+from mien.transforms.pixels import to_rgb
 
 CLIP_SUFFIXES = frozenset(
     [

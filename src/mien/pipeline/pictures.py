@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import InputError, ShapeError, TooManyPixelsError
+from mien.transforms.pixels import to_rgb
 
 PICTURE_SUFFIXES = frozenset(
     [
@@ -111,22 +112,6 @@ def _refuse_huge(size_wh: tuple[int, int]) -> None:
             f"expected at most {MAX_PIXELS / 1e6:.0f} million pixels, got {size_wh[0]} x {size_wh[1]}. "
             "Make it smaller first."
         )
-
-
-def to_rgb(picture: Image.Image) -> np.ndarray:
-    """Any Pillow picture as RGB uint8 (H, W, 3)."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float32)
-        top = values.max(initial=0)
-        # Integers hold 16 bits, whatever this picture's brightest pixel; floats go to 1 or to 255.
-        scale = 255 / 65535 if picture.mode != "F" else 255 if top <= 1 else 1
-        grey = np.clip(np.nan_to_num(values) * scale, 0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, 2)
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        layered = picture.convert("RGBA")
-        paper = Image.new("RGBA", layered.size, "white")
-        return np.asarray(Image.alpha_composite(paper, layered).convert("RGB"))
-    return np.asarray(picture.convert("RGB"))
 
 
 def check_array(image: object) -> np.ndarray:
