@@ -16,6 +16,7 @@ from mien.datasets.protocol import (
     freeze,
     held_out,
     ids_hash,
+    load_protocol,
     name_share,
     protocol_from,
     protocol_text,
@@ -198,3 +199,7 @@ def test_the_share_of_a_name_never_changes() -> None:
 def test_a_protocol_that_is_not_whole_is_refused() -> None:
     with pytest.raises(ProtocolError, match="expected a whole protocol"):
         protocol_from({"name": "x"})
+    with pytest.raises(
+        ProtocolError, match=r"expected protocol 'ckplus_7' to have a metric of accuracy, uar.*got 'war'"
+    ):
+        replace(load_protocol("ckplus_7"), metric="war")

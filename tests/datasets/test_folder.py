@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.datasets.dataset import DATASETS, Row
-from mien.datasets.folder import PARTS, Folder, divide, protocol_of
+from mien.datasets.folder import PARTS, Folder, divide, protocol_of, torn
 from mien.errors import DataError, DataNotFoundError, ProtocolError
 
 FOLDER = DATASETS["folder"]
@@ -156,6 +156,26 @@ def test_people_in_two_given_splits_are_seen(tmp_path: Path) -> None:
     table(tmp_path, "path,label,split,subject\n" + lines)
     assert FOLDER.verify(tmp_path).shared_subjects == 1
     assert not protocol_of(tmp_path).subjects_disjoint
+    assert torn(FOLDER.rows(tmp_path)) == ["Ann"]
+
+
+def test_pictures_without_a_split_go_where_their_person_was_put(tmp_path: Path) -> None:
+    lines = [f"{row}.png,sad,{'test' if row % 8 == 3 else ''},p{row % 4}" for row in range(40)]
+    rows = FOLDER.rows(table(tmp_path, "path,label,split,subject\n" + "\n".join(lines)))
+    assert torn(rows) == [] and {row.split for row in rows if row.subject == "p3"} == {"test"}
+    assert {row.split for row in rows} == {"train", "select", "test"}
+
+
+def test_blanks_do_not_make_classes_and_lines_that_lack_something_are_named(tmp_path: Path) -> None:
+    own = Folder(own_classes=True)
+    spaced = table(tmp_path, "path, label\n a.png,sad \nb.png,  sad\n")
+    assert [(row.id, row.label) for row in own.rows(spaced)] == [("a.png", "sad"), ("b.png", "sad")]
+    for text in ("path,label\na.png,sad\nb.png,\n", "label,path\nsad,a.png\nsad\n"):
+        with pytest.raises(DataError, match="got 1 without, the first is line 3"):
+            own.rows(table(tmp_path, text))
+    (tmp_path / "labels.csv").write_bytes("path,label\né.png,sad\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"expected a CSV table in UTF-8.*Save it as 'CSV UTF-8'"):
+        own.rows(tmp_path)
 
 
 def test_what_verify_says_of_a_table(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from mien.datasets.dataset import DATASETS
+from mien.datasets.protocol import load_protocol
 from mien.errors import DataError, LabelError, OptionError
-from mien.evaluate.model import measure, write_report
+from mien.evaluate.model import measure, refuse_other_fold, write_report
+from mien.labels.expressions import EXPRESSIONS
+from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
 
 
@@ -73,6 +76,25 @@ def test_another_fold_than_the_one_that_was_left_out_is_refused(
             OptionError, match=r"expected fold 3 of 'ckplus48_7'.*got 2, whose people it learned"
         ):
             measure("expression", "ckplus48_7", tmp_path, fold=2, check=False)
+        with pytest.raises(OptionError, match="deals out the same people in another way"):
+            refuse_other_fold(weights, load_protocol("ckplus48_au"), 3)
+        refuse_other_fold(weights, load_protocol("ferplus_majority_8"), 0)
+
+
+def test_folds_of_two_protocols_that_deal_people_alike_are_one() -> None:
+    weights = replace(load_weights("expression"), scores={"protocol": "ckplus_8", "fold": 0})
+    refuse_other_fold(weights, load_protocol("ckplus_7"), 0)
+    with pytest.raises(OptionError, match="expected fold 0 of 'ckplus_7'"):
+        refuse_other_fold(weights, load_protocol("ckplus_7"), 1)
+
+
+def test_an_answer_that_is_sure_of_another_class_counts_as_the_next() -> None:
+    runner = ExpressionRunner(load_weights("expression"), threads=1)
+    logits = np.full((1, 8), -400, np.float32)
+    logits[0, EXPRESSIONS.index("contempt")], logits[0, EXPRESSIONS.index("sad")] = 400, -300
+    seven = [name for name in EXPRESSIONS if name != "contempt"]
+    found = runner.probabilities(logits, seven)
+    assert found.names == tuple(seven) and found.top == ("sad",) and found.values.sum() == pytest.approx(1)
 
 
 def test_a_fold_of_fixed_splits_is_refused(ferplus_drawn: Path) -> None:

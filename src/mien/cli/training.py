@@ -150,7 +150,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
     """Data set and protocol of a folder of the user's own; options of a registered data set are refused."""
-    from mien.datasets.folder import Folder, protocol_of
+    from mien.datasets.folder import Folder, protocol_of, torn
 
     for name, given in (("--data", options.data is not None), ("--fold", options.fold != 0)):
         if given:
@@ -158,7 +158,14 @@ def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
                 f"expected no {name} for {folder}, a folder of your own that is divided once, got it. Leave it out."
             )
     dataset = Folder(options.own_classes)
-    return dataset, protocol_of(folder, dataset)
+    protocol = protocol_of(folder, dataset)
+    if people := torn(dataset.rows(folder)):
+        print(
+            f"mien: {len(people)} people are in more than one split of {folder} ({', '.join(people[:3])}): what is reported is also "
+            "how well they are known again. Give all pictures of a person one split.",
+            file=sys.stderr,
+        )
+    return dataset, protocol
 
 
 def _neither(kind: str, name: str, known: Iterable[str]) -> OptionError:

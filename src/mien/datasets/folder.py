@@ -103,26 +103,19 @@ class Folder(Dataset):
         ]
 
     def _of_table(self, table: Path) -> list[Row]:
-        with table.open(newline="", encoding="utf-8-sig") as stored:
-            reader = csv.DictReader(stored)
-            if not {"path", "label"} <= set(reader.fieldnames or ()):
-                raise DataError(
-                    f"expected the columns path, label[, subject][, split] in {table}, got "
-                    f"{', '.join(reader.fieldnames or ()) or 'none'}"
-                )
-            lines = list(reader)
-        unknown = {line.get("split") or "" for line in lines} - {"", *SPLIT_NAMES}
+        lines = _lines(table)
+        unknown = {line["split"] for line in lines} - {"", *SPLIT_NAMES}
         if unknown:
             raise DataError(
                 f"expected the splits {', '.join(SPLIT_NAMES)} in {table}, got {', '.join(sorted(unknown))}"
             )
-        named = self._named([line["label"] or "" for line in lines], table)
+        named = self._named([line["label"] for line in lines], table)
         return [
             Row(
                 line["path"],
-                SPLIT_NAMES.get(line.get("split") or "", ""),
-                named[line["label"] or ""],
-                line.get("subject") or None,
+                SPLIT_NAMES.get(line["split"], ""),
+                named[line["label"]],
+                line["subject"] or None,
             )
             for line in lines
         ]
@@ -143,6 +136,41 @@ class Folder(Dataset):
                 picture.save(root / label / f"{label}_{number:03d}.png")
 
 
+def _lines(table: Path) -> list[dict[str, str]]:
+    """The lines of a table, each with path, label, subject and split, without blanks around them.
+
+    Raises:
+        DataError: it is no CSV in UTF-8, lacks a column, or a line lacks its path or label.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stored:
+            reader = csv.DictReader(stored, restval="", skipinitialspace=True)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            told = [
+                (
+                    reader.line_num,
+                    {name: (line.get(name) or "").strip() for name in ("path", "label", "subject", "split")},
+                )
+                for line in reader
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"expected a CSV table in UTF-8, got {table}: {error}. Save it as 'CSV UTF-8'."
+        ) from error
+    if not {"path", "label"} <= set(columns):
+        raise DataError(
+            f"expected the columns path, label[, subject][, split] in {table}, got {', '.join(columns) or 'none'}"
+        )
+    bare = [number for number, line in told if not (line["path"] and line["label"])]
+    if bare:
+        raise DataError(
+            f"expected a path and a label in each line of {table}, got {len(bare)} without, the first is line {bare[0]}. Fill "
+            "them in, or take these lines out."
+        )
+    return [line for _, line in told]
+
+
 def _table_of(root: Path) -> Path | None:
     if root.suffix.lower() == ".csv" and root.is_file():
         return root
@@ -156,17 +184,38 @@ def _folders(root: Path) -> list[Path]:
 def divide(rows: Sequence[Row]) -> list[Row]:
     """Put rows whose split is "" into parts; see the module's text.
 
-    Given splits stay, but what they lack ("select", "test") is divided off their train.
+    Given splits stay, but what they lack ("select", "test") is divided off their train. A picture without a split goes
+    where others of its person were put.
 
     Returns:
         the rows in their order, each in "train", "select" or "test".
     """
+    rows = _with_their_person(rows)
     given = {row.split for row in rows} - {""}
     free = [row for row in rows if row.split in ("", "train")]
     missing = [part for part in PARTS if part not in given]
     parts = _divided(free, [part for part in ("test", "select") if part in missing])
     # A picture is known by its path, which a table may name twice; `verify` says so.
     return [row if row.split not in ("", "train") else replace(row, split=parts[_unit(row)]) for row in rows]
+
+
+def _with_their_person(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those without a split in the first of `PARTS` that their person was given, if any."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.subject and row.split:
+            places[row.subject].add(row.split)
+    first = {person: min(splits, key=PARTS.index) for person, splits in places.items()}
+    return [row if row.split else replace(row, split=first.get(row.subject or "", "")) for row in rows]
+
+
+def torn(rows: Sequence[Row]) -> list[str]:
+    """People whose given splits put them into more than one part, sorted."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.subject:
+            places[row.subject].add(row.split)
+    return sorted(person for person, splits in places.items() if len(splits) > 1)
 
 
 def _unit(row: Row) -> str:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mien.datasets.samples import Samples
 
 
-TASKS = ("expression", "action_units")
-"""What a protocol asks: one class a picture, or several labels at once."""
+METRICS = {"expression": ("accuracy", "uar", "macro_f1"), "action_units": ("mean_f1",)}
+TASKS = tuple(METRICS)
+"""What a protocol asks: one class a picture, or several labels at once; and the figures that it may report."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Protocol:
         if self.task not in TASKS:
             raise ProtocolError(
                 f"expected protocol {self.name!r} to have a task of {', '.join(TASKS)}, got {self.task!r}"
+            )
+        metrics = METRICS[self.task]
+        if self.metric not in metrics:
+            raise ProtocolError(
+                f"expected protocol {self.name!r} to have a metric of {', '.join(metrics)}, got {self.metric!r}"
             )
         if self.select == self.test:
             raise ProtocolError(

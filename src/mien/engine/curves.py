@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
+
+from mien.files import whole, write_whole
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
@@ -20,10 +23,11 @@ def write_curves(run: Path) -> None:
     epochs = read_log(run)
     if not epochs:
         return
-    with (run / "curves.csv").open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(epochs[0]))
-        writer.writeheader()
-        writer.writerows(epochs)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(epochs[0]))
+    writer.writeheader()
+    writer.writerows(epochs)
+    write_whole(run / "curves.csv", table.getvalue())
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -44,6 +48,5 @@ def write_curves(run: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    half = run / "curves.tmp.png"
-    figure.savefig(half, dpi=110)
-    half.replace(run / "curves.png")
+    with whole(run / "curves.png") as file:
+        figure.savefig(file, format="png", dpi=110)

@@ -7,6 +7,7 @@ command line single fields are set by name, typed and strictly: `--set optim.lr=
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -181,6 +182,8 @@ class Recipe:
             ("optim.accumulate", self.optim.accumulate),
             ("schedule.every", self.schedule.every),
             ("select_every", self.select_every),
+            ("size_px", 1 if self.size_px is None else self.size_px),
+            ("frames", 1 if self.frames is None else self.frames),
             ("steps", 1 if self.steps is None else self.steps),
             ("patience", 1 if self.patience is None else self.patience),
         ):
@@ -196,14 +199,33 @@ class Recipe:
             )
 
     def _refuse_ranges(self) -> None:
-        clip = 1.0 if self.optim.clip is None else self.optim.clip
+        optim, schedule, views = self.optim, self.schedule, self.views
+        clip = 1.0 if optim.clip is None else optim.clip
         for name, value, fits, range_ in (
-            ("optim.lr", self.optim.lr, self.optim.lr > 0, "over 0"),
+            ("optim.lr", optim.lr, optim.lr > 0, "over 0"),
+            ("optim.weight_decay", optim.weight_decay, optim.weight_decay >= 0, "of at least 0"),
+            ("optim.momentum", optim.momentum, 0 <= optim.momentum < 1, "from 0 to under 1"),
             ("optim.clip", clip, clip > 0, "over 0, or none"),
-            ("optim.sam_rho", self.optim.sam_rho, self.optim.sam_rho >= 0, "of at least 0"),
-            ("optim.layer_decay", self.optim.layer_decay, 0 < self.optim.layer_decay <= 1, "over 0 to 1"),
-            ("schedule.patience", self.schedule.patience, self.schedule.patience >= 0, "of at least 0"),
-            ("views.mixup", self.views.mixup, self.views.mixup >= 0, "of at least 0"),
+            ("optim.sam_rho", optim.sam_rho, optim.sam_rho >= 0, "of at least 0"),
+            ("optim.layer_decay", optim.layer_decay, 0 < optim.layer_decay <= 1, "over 0 to 1"),
+            ("schedule.warmup_epochs", schedule.warmup_epochs, schedule.warmup_epochs >= 0, "of at least 0"),
+            ("schedule.gamma", schedule.gamma, schedule.gamma > 0, "over 0"),
+            ("schedule.floor", schedule.floor, 0 <= schedule.floor <= 1, "from 0 to 1"),
+            ("schedule.patience", schedule.patience, schedule.patience >= 0, "of at least 0"),
+            ("views.rotate_rad", views.rotate_rad, views.rotate_rad >= 0, "of at least 0"),
+            ("views.zoom", views.zoom, 0 <= views.zoom < 1, "from 0 to under 1"),
+            ("views.shift", views.shift, views.shift >= 0, "of at least 0"),
+            ("views.shear", views.shear, views.shear >= 0, "of at least 0"),
+            ("views.degraded", views.degraded, 0 <= views.degraded <= 1, "from 0 to 1"),
+            ("views.erase", views.erase, 0 <= views.erase <= 1, "from 0 to 1"),
+            (
+                "views.erase_least",
+                views.erase_least,
+                0 < views.erase_least <= views.erase_most,
+                "over 0 to views.erase_most",
+            ),
+            ("views.erase_most", views.erase_most, views.erase_most < 1, "under 1"),
+            ("views.mixup", views.mixup, views.mixup >= 0, "of at least 0"),
             (
                 "targets.smoothing",
                 self.targets.smoothing,
@@ -212,8 +234,10 @@ class Recipe:
             ),
             ("ema", self.ema, 0 <= self.ema < 1, "from 0 to under 1"),
         ):
-            if not fits:
+            if not (fits and math.isfinite(value)):
                 raise OptionError(f"expected {name} {range_}, got {value}")
+        if optim.name == "sgd" and optim.nesterov and not optim.momentum:
+            raise OptionError("expected optim.momentum over 0 with optim.nesterov, got 0")
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved recipe for JSON."""

@@ -135,12 +135,13 @@ def refuse_shapes(recipe: Recipe, preprocess: Preprocess, *parts: Pictures) -> N
 
 
 def refuse_another(out: Path, stored: dict[str, Any], own: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, other labels, another fold, other data, or to fewer epochs than are done.
+    """Refuse to go on with another recipe, other labels, another fold, other data, another number of
+    pictures that could be read, or to fewer epochs than are done.
 
     Raises:
         CheckpointError: see above.
     """
-    for name in ("recipe", "labels", "fold", "data"):
+    for name in ("recipe", "labels", "fold", "data", "pictures"):
         if name not in own or name not in stored:  # an older run has no fold
             continue
         before, now = stored[name], json.loads(json.dumps(own[name]))

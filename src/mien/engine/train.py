@@ -205,6 +205,12 @@ class Run:
                 f"expected a batch of at least {self.group.world} pictures, one for each process, got "
                 f"{self.batch_rows}. Start fewer processes, or set a larger batch_size."
             )
+        read = [len(train), len(select), train.failures, select.failures]
+        if self.group.any(read != self.group.tell(read)):
+            raise DataError(
+                "expected every process to read the same pictures, got others in one of them: a disk is not reliable. First: "
+                + "; ".join([*train.failures, *select.failures][:3])
+            )
         self.calibration: dict[str, Any] = {}
         self.stop = threading.Event()
 

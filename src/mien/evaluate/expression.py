@@ -16,6 +16,7 @@ from mien.datasets import ferplus
 from mien.errors import LabelError
 from mien.evaluate.report import draw, measure
 from mien.faces.crops import as_rgb, crop_detector, remembered_landmarks
+from mien.files import write_whole
 from mien.labels.expressions import EXPRESSIONS
 from mien.methods.runner import ExpressionRunner
 from mien.weights.store import load_weights
@@ -100,7 +101,7 @@ def main() -> None:
     figures = evaluate_ferplus(options.model, options.ferplus, options.split, options.plot)
     text = json.dumps(figures, indent=1)
     if options.json:
-        options.json.write_text(text + "\n")
+        write_whole(options.json, text + "\n")
     print(text)
 
 

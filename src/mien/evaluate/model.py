@@ -14,7 +14,7 @@ import numpy as np
 
 from mien import __version__
 from mien.datasets.dataset import DATASETS, Dataset
-from mien.datasets.protocol import Protocol, load_protocol
+from mien.datasets.protocol import Protocol, load_protocol, protocol_names
 from mien.datasets.samples import Samples, none_readable
 from mien.errors import LabelError, OptionError
 from mien.evaluate import report
@@ -148,15 +148,34 @@ def measure(
 def refuse_other_fold(weights: Weights, protocol: Protocol, fold: int) -> None:
     """Refuse to measure a network on people that it learned from; a file that does not say its fold is taken.
 
+    Protocols of one data set that deal out its people alike have the same folds. People who are in two data sets are
+    not known here.
+
     Raises:
-        OptionError: it was trained for another fold of that protocol.
+        OptionError: it was trained for another fold of that protocol, or under one of the same data set that deals
+            out the people in another way.
     """
-    trained = weights.scores.get("fold")
-    if trained is not None and weights.scores.get("protocol") == protocol.name and trained != fold:
+    trained, name = weights.scores.get("fold"), weights.scores.get("protocol")
+    if trained is None or name not in protocol_names():
+        return
+    other = load_protocol(str(name))
+    if other.dataset != protocol.dataset or protocol.folds == 1:
+        return
+    if _deal(other) != _deal(protocol):
+        raise OptionError(
+            f"expected a network that was trained under {protocol.name!r}, got {weights.name!r}, trained under {other.name!r}, "
+            "which deals out the same people in another way: it learned from some who would be tested."
+        )
+    if trained != fold:
         raise OptionError(
             f"expected fold {trained} of {protocol.name!r}, which {weights.name!r} was trained without, got {fold}, "
             f"whose people it learned from. Take --fold {trained}, or train with --fold {fold}."
         )
+
+
+def _deal(protocol: Protocol) -> tuple[object, ...]:
+    """What decides who is in which fold."""
+    return protocol.folds, protocol.fold_salt, protocol.select_share
 
 
 _Answers = tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]
@@ -166,10 +185,8 @@ _Answers = tuple[dict[str, dict[str, Any]], np.ndarray, np.ndarray]
 def _of_classes(
     samples: Samples, used: np.ndarray, runner: ExpressionRunner, outputs: np.ndarray, protocol: Protocol
 ) -> _Answers:
-    scores = runner.probabilities(outputs)
-    # Classes that the protocol does not have are left out of the answer, whatever their probability.
-    probabilities = np.stack([scores[name] for name in protocol.labels], 1)
-    probabilities = probabilities / np.maximum(probabilities.sum(1, keepdims=True), 1e-12)
+    # Classes that the protocol does not have are left out of the answer, however sure the network is of them.
+    probabilities = runner.probabilities(outputs, protocol.labels).values
     truth = samples.target[used]
     threshold = float(runner.weights.calibration["threshold"])
     people = None if samples.subjects is None else [samples.subjects[row] for row in used]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mien.files import whole
 from mien.metrics.calibration import expected_calibration_error, reliability_table
 from mien.metrics.checks import expect_probabilities
 from mien.metrics.classification import confusion
@@ -57,7 +58,8 @@ def draw(
     _confusion(left, counts, labels)
     _reliability(middle, confidence, correct)
     _risk_coverage(right, confidence, correct, threshold)
-    figure.savefig(path, format="png", dpi=110)
+    with whole(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def _confusion(axes: Axes, counts: np.ndarray, labels: Sequence[str]) -> None:

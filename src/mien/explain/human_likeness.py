@@ -21,6 +21,7 @@ import numpy as np
 
 from mien.errors import LabelError, MissingExtraError, ShapeError
 from mien.explain.placed import sampled
+from mien.files import whole
 from mien.transforms.au_cues import unit_map
 from mien.transforms.shape68 import MEAN_FACE, expect_points
 
@@ -245,7 +246,8 @@ def draw_dendrogram(distance: np.ndarray, names: Sequence[str], path: str | Path
     axes.set_yticks([5 + 10 * row for row in range(len(names))], [names[leaf] for leaf in layout["leaves"]])
     axes.set(xlabel="1 - NCC of mean maps, mean over classes", xlim=(0, None))
     axes.spines[["top", "right", "left"]].set_visible(False)
-    figure.savefig(path, format="png", dpi=110)
+    with whole(path) as file:
+        figure.savefig(file, format="png", dpi=110)
 
 
 def to_markdown(rows: Sequence[Likeness]) -> str:

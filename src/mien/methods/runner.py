@@ -6,7 +6,7 @@ the contract's order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -113,13 +113,20 @@ class ExpressionRunner(FaceRunner):
         """Raw outputs of the network, float32 (N, K). These are not probabilities. See `outputs`."""
         return self.outputs(crops)
 
-    def probabilities(self, logits: np.ndarray) -> Scores:
-        """Calibrated probabilities: the softmax of logits / temperature + bias, both from the contract."""
+    def probabilities(self, logits: np.ndarray, labels: Sequence[str] | None = None) -> Scores:
+        """Calibrated probabilities: the softmax of logits / temperature + bias, both from the contract.
+
+        Args:
+            logits: (N, K).
+            labels: of the network's classes those that may be answered, in the order that is wanted; all, if left out.
+        """
         calibration = self.weights.calibration
         bias = np.array(calibration.get("bias", 0.0), np.float32)
         scaled = logits / np.float32(calibration["temperature"]) + bias
+        labels = self.weights.labels if labels is None else tuple(labels)
+        scaled = scaled[:, [self.weights.labels.index(name) for name in labels]]
         powers = np.exp(scaled - scaled.max(1, keepdims=True))
-        return Scores(self.weights.labels, (powers / powers.sum(1, keepdims=True)).astype(np.float32))
+        return Scores(labels, (powers / powers.sum(1, keepdims=True)).astype(np.float32))
 
     def uncertain(self, scores: Scores) -> np.ndarray:
         """Boolean (N,): the confidence lies under the contract's threshold."""
