@@ -15,8 +15,8 @@ import mien
 from mien.batch.place import Place
 from mien.batch.plan import Options
 from mien.batch.run import MOST_LOST_IN_A_ROW, batch, merge, work
-from mien.batch.shard import Done, Lost
-from mien.errors import BatchError, OptionError
+from mien.batch.shard import LASTING, Done, Lost, _is_file
+from mien.errors import BatchError, InputError, OptionError
 
 pytest.importorskip("pyarrow", reason="mien batch needs pyarrow: pip install 'mien[batch]'")
 fsspec = pytest.importorskip("fsspec", reason="mien batch needs fsspec: pip install 'mien[batch]'")
@@ -277,3 +277,11 @@ def test_a_run_in_which_nothing_works_stops() -> None:
     with pytest.raises(BatchError, match="no network"):
         list(work(engine, range(100), retries=0))
     assert len(engine.asked) < MOST_LOST_IN_A_ROW + 5
+
+
+def test_what_lies_in_the_file_itself_is_a_row_whatever_its_kind() -> None:
+    assert {kind.__name__ for kind in (InputError, *InputError.__subclasses__())} <= set(LASTING)
+
+
+def test_a_name_that_is_too_long_is_not_there(tmp_path: Path) -> None:
+    assert not _is_file(tmp_path / ("x" * 300))

@@ -116,6 +116,17 @@ def test_a_rotation_flag_that_is_none_is_said(
         assert "the frames are taken as stored" in said
 
 
+def test_frames_that_a_capture_dropped_are_not_missing(tmp_path: Path, make_clip) -> None:
+    """AVI counts them in its header; a clip that was cut off is short as well."""
+    times_ms = [40 * index for index in range(30) if index % 4]
+    path = make_clip(tmp_path / "gaps.avi", shades(len(times_ms)), codec="mjpeg", times_ms=times_ms)
+    frames, said = given(path)
+    assert len(frames) == len(times_ms) and said == ""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frames, said = given(path)
+    assert 0 < len(frames) < len(times_ms) and "the clip breaks off" in said
+
+
 def test_times_that_go_back_are_kept_and_said(tmp_path: Path, make_clip) -> None:
     """Two recordings put one after the other as bytes: the clock starts anew in the middle."""
     first = make_clip(tmp_path / "a.ts", shades(10), options={"bf": "0"})

@@ -176,6 +176,6 @@ def test_wishes_as_people_write_them(tmp_path: Path) -> None:
     rest = tmp_path / "3-4"
     rest.write_bytes(b"x")
     assert baseline_wish(str(rest)) == rest
-    for wrong in ("5-2", "nowhere.png"):
+    for wrong in ("5-2", "nowhere.png", "1.2.3-4", ":-5", "..-9"):
         with pytest.raises(OptionError, match="expected"):
             baseline_wish(wrong)

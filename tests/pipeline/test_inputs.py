@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,14 @@ def test_what_matches_nothing_is_a_failure_in_its_place(tree: Path) -> None:
     assert isinstance(first, Failure)
     assert first.path == str(tree / "gone.jpg")
     assert second == tree / "a.png"
+
+
+def test_a_name_that_is_not_unicode_is_a_failure_that_can_be_written(tree: Path) -> None:
+    odd = os.fsencode(tree) + b"/caf\xe9.png"
+    try:
+        with open(odd, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system wants names in UTF-8")
+    (failure,) = [found for found in expand([tree]) if isinstance(found, Failure)]
+    assert failure.path.encode().endswith(rb"caf\xe9.png") and "Rename the file" in failure.error

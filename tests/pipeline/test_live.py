@@ -88,6 +88,12 @@ def test_what_is_a_live_source() -> None:
 
 def test_no_password_is_shown() -> None:
     assert str(LiveSource("rtsp://me:secret@host/door")) == "rtsp://host/door"
+    for address in (
+        "rtsp://me:sec@ret@host/door",
+        "rtsp://me:sec/ret@host/door",
+        "http://host/door?user=me&password=secret",
+    ):
+        assert str(LiveSource(address)) in ("rtsp://host/door", "http://host/door")
 
 
 def test_frames_come_in_order_and_a_source_that_vanishes_is_an_error(serve: Callable[[Talk], int]) -> None:

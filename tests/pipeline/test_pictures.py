@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from mien.datasets.pictures import decode
 from mien.errors import InputError, ShapeError
 from mien.pipeline import pictures
 from mien.pipeline.analyzer import Analyzer
@@ -177,3 +179,25 @@ def test_a_hundred_million_pixels_are_within_the_promise(tmp_path: Path) -> None
 )
 def test_a_file_is_described_by_its_first_bytes(content: bytes, text: str) -> None:
     assert describe(content).startswith(text)
+
+
+def test_damaged_exif_data_do_not_cost_the_picture(tmp_path: Path, portrait: np.ndarray) -> None:
+    path = saved(
+        Image.fromarray(portrait), tmp_path / "a.jpg", exif=b"Exif\0\0II*\0", dpi=(72, 72), quality=95
+    )
+    with pytest.raises(Exception):  # noqa: B017 - whatever Pillow stumbles over: else this test shows nothing
+        ImageOps.exif_transpose(Image.open(path))
+    assert np.abs(read_picture(path).astype(float) - portrait).mean() < 5
+    assert np.array_equal(decode(path, path), read_picture(path))
+
+
+def test_tiles_far_larger_than_their_picture_are_refused(tmp_path: Path) -> None:
+    """Each would be decoded whole, whatever the picture's size."""
+    shorts = {256: 64, 257: 64, 258: 8, 259: 1, 262: 1, 277: 1, 322: 8192, 323: 8192, 324: 8, 325: 64}
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in shorts.items())
+    path = tmp_path / "a.tif"
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(shorts)) + entries + bytes(100))
+    with pytest.raises(
+        InputError, match="expected tiles about as large as the picture, got 8192 x 8192 for one of 64 x 64"
+    ):
+        read_picture(path)

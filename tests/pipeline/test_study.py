@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 
 from mien.errors import DataError, DataNotFoundError, InputNotFoundError, OptionError
 from mien.pipeline.study import StudyOptions, file_columns, frame_columns, run_study
-from mien.pipeline.study_files import pairs_of, plan_study
+from mien.pipeline.study_files import pairs_of, plan_study, sha256_of
 from mien.pipeline.study_measures import Clock, main_track, measures_of_track
 from mien.pipeline.study_report import facts_of, methods_text, to_html, write_study
 from mien.pipeline.study_summary import Measure, by_condition, by_participant, differences
@@ -128,6 +129,25 @@ def test_pictures_of_an_earlier_report_are_none_of_the_study(tmp_path: Path) -> 
     assert plan_study(tmp_path, without=tmp_path / "report").left_out == ()
 
 
+def test_what_mien_does_not_read_is_told_and_not_lost(tmp_path: Path) -> None:
+    empty_files(
+        tmp_path,
+        "sub-1_cond-a.png",
+        "sub-2_cond-a.heic",
+        "sub-3_cond-a.svg",
+        "notes.txt",
+        ".hidden.heic",
+        "sub-4_cond-a.m2ts",
+    )
+    plan = plan_study(tmp_path)
+    assert [file.path for file in plan.files] == ["sub-1_cond-a.png", "sub-4_cond-a.m2ts"]
+    assert [path for path, why in plan.left_out if "convert it" in why] == [
+        "sub-2_cond-a.heic",
+        "sub-3_cond-a.svg",
+    ]
+    assert sha256_of(tmp_path / "gone.png") is None
+
+
 # --- what one file shows
 
 
@@ -164,19 +184,22 @@ def test_frames_count_by_how_long_they_stand() -> None:
 
 
 def test_certain_shares_rates_and_units_over_time() -> None:
-    clock = clock_of([index / 20 for index in range(60)])
+    """Blinks are counted by the 15 s in which the mesh was read, not by the 30 s in sight."""
+    clock = clock_of([index / 20 for index in range(600)])
     event = Event("happy", 0.0, 0.5, 1.0, 0.9, 3, False, False)
-    units = np.full((60, 1), np.nan, np.float32)
-    units[:30] = 2.0
+    units = np.full((600, 1), np.nan, np.float32)
+    units[:300] = 2.0
     track = track_of(
-        0, list(range(60)), [index / 20 for index in range(60)], [0.5] * 60,
-        uncertain=np.arange(60) < 15, events=(event, event), blink=np.arange(60) % 20 < 4,
+        0, list(range(600)), [index / 20 for index in range(600)], [0.5] * 600,
+        uncertain=np.arange(600) < 150, events=(event, event), blink=(np.arange(600) % 20 < 4) & (np.arange(600) < 300),
         units=ActionUnits((12,), units, "intensity", "mesh"),
     )  # fmt: skip
     found = measures_of_track(track, clock)
     assert found["certain_share"] == pytest.approx(0.75)
-    assert found["events_per_min"] == pytest.approx(2 / 3 * 60)
-    assert found["blinks_per_min"] == pytest.approx(3 / 3 * 60)
+    assert found["events_per_min"] == pytest.approx(2 / 30 * 60)
+    assert found["blinks_per_min"] == pytest.approx(15 / 15 * 60)
+    unread = replace(track.units, values=np.full((600, 1), np.nan, np.float32))
+    assert "blinks_per_min" not in measures_of_track(replace(track, units=unread), clock)
     assert found["au12_intensity_mean"] == 2.0  # of what is told
 
 

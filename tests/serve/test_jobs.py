@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -219,3 +220,28 @@ def test_a_reader_that_dies_takes_only_its_own_job_down(start, long_clip, clip, 
         assert (died["state"], died["error"]["kind"]) == ("failed", "not_a_clip")
         assert tools.wait_for(client, tools.begin(client, clip))["state"] == "done"
         assert client.get("/readyz").status_code == 200
+
+
+def test_trouble_with_the_database_or_a_process_is_waited_out(start, clip, tools, monkeypatch):
+    """A full disk passes; the workers and the cleaner are there when it does."""
+    with start() as client:
+        jobs = client.service.jobs
+        trouble = iter([sqlite3.OperationalError("database or disk is full"), OSError(12, "no memory")])
+        take, begin = jobs.store.take, jobs._new_process
+
+        def taking():
+            error = next(trouble, None) if jobs.store.counts().get("queued") else None
+            if isinstance(error, sqlite3.Error):
+                raise error
+            return take()
+
+        def beginning():
+            error = next(trouble, None)
+            if error is not None:
+                raise error
+            return begin()
+
+        monkeypatch.setattr(jobs.store, "take", taking)
+        monkeypatch.setattr(jobs, "_new_process", beginning)
+        job = tools.wait_for(client, tools.begin(client, clip))
+        assert job["state"] == "done" and jobs.running and next(trouble, None) is None

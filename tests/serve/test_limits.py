@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
 
 from mien.errors import OptionError
 from mien.serve import disk as disk_module
-from mien.serve.batching import PixelRoom
+from mien.serve.batching import Batcher, PixelRoom
 from mien.serve.refusals import KINDS
 from mien.serve.settings import LIMITS, Settings
 from mien.serve.uploads import timely
@@ -151,6 +151,25 @@ def test_pixels_of_all_requests_wait_in_line():
         return order, room.free
 
     assert asyncio.run(use()) == (["a", "b", "c"], 10)
+
+
+def test_a_client_who_leaves_holds_the_room_until_the_picture_is_decoded(analyzer, portrait, picture):
+    async def use():
+        batcher, free, go = Batcher(analyzer, 4, 0.0, 100_000_000), [], threading.Event()
+        batcher._image = lambda content: go.wait(10) and portrait
+        asking = asyncio.get_running_loop().create_task(batcher.read(picture))
+        while batcher._room.free == batcher.pixels:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.sleep(0.05)
+        free.append(batcher._room.free < batcher.pixels)
+        go.set()
+        with suppress(asyncio.CancelledError):
+            await asking
+        await batcher.stop()
+        return [*free, batcher._room.free == batcher.pixels]
+
+    assert asyncio.run(use()) == [True, True]
 
 
 def test_clip_mb(start, clip, tools):

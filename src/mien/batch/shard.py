@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import tempfile
@@ -19,7 +20,7 @@ from mien.pipeline.clips import Span
 from mien.pipeline.table import columns_of, open_writer, rows_of
 from mien.types.media import Failure, FrameResult
 
-LASTING = ("InputError", "InputNotFoundError", "PermissionError")
+LASTING = ("InputError", "InputNotFoundError", "TooManyPixelsError", "PermissionError")
 """Kinds of failures that lie in the file itself: they become rows. Others may pass, and lose the shard."""
 
 
@@ -161,7 +162,7 @@ class ShardWorker:
         root = self.job.plan.root
         where = path if is_address(path) or Path(path).is_absolute() else f"{root}/{path}"
         fetched = _fetch(where, scratch) if is_address(where) else Path(where)
-        if isinstance(fetched, Failure) or not fetched.is_file():
+        if isinstance(fetched, Failure) or not _is_file(fetched):
             yield _missing(path) if not isinstance(fetched, Failure) else replace(fetched, path=path)
             return
         for result in self._analyzer.stream(fetched, every_s=self.job.options.every_s):
@@ -170,6 +171,16 @@ class ShardWorker:
             yield replace(result, path=path)
         if is_address(where):
             fetched.unlink()
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is there; a name that is too long is not."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def _missing(path: str) -> Failure:

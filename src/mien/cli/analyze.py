@@ -225,6 +225,10 @@ class _Files:
         from mien.pipeline.table import EVENT_COLUMNS, event_rows, open_writer
         from mien.pipeline.timeline import PlotWriter
 
+        if options.out and options.events and options.out.resolve() == options.events.resolve():
+            raise OptionError(
+                f"expected two files for --out and --events, got {options.out} for both. Name another."
+            )
         self.table = stack.enter_context(open_writer(options.out, columns)) if options.out else None
         self.overlay = stack.enter_context(OverlayWriter(options.overlay)) if options.overlay else None
         self.report: ReportWriter | None = None

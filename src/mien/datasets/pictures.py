@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mien.errors import DataError
-from mien.transforms.pixels import to_rgb
+from mien.transforms import pixels
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 """Endings, in small letters, of files that are taken for pictures when a folder is listed."""
@@ -30,17 +30,17 @@ def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarr
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             picture.load()
-            turned = ImageOps.exif_transpose(picture) if upright else picture
+            turned = pixels.upright(picture) if upright else picture
             if turned.mode in ("1", "L") and "transparency" not in turned.info:
                 return np.asarray(turned.convert("L"))
-            rgb = to_rgb(turned)
+            rgb = pixels.to_rgb(turned)
             return rgb[..., 0] if turned.mode == "F" or turned.mode.startswith(("1", "I", "L")) else rgb
     except FileNotFoundError:
         raise DataError(
             f"expected a picture, got no file {name}. Unpack every archive of the set, or correct the path."
         ) from None
     # Pillow's decoders raise whatever they stumble over in damaged bytes.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise DataError(
             f"expected a picture, got a damaged or other file {name} ({error}). Unpack it again."
         ) from error

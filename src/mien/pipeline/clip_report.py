@@ -234,8 +234,11 @@ def _blinks(course: Course, track: Track) -> str:
         return ""
     rate, time_s = blinks_a_minute(course, track), meshed_s(course, track)
     told = f"{rate:.1f} a minute" if rate is not None else "too short or too few frames for a rate"
-    blinks, spoken = len(stretches(track.blink)), float(np.mean(track.talking))
-    return f"{_many(blinks, 'blink')} in {length(time_s)} with a mesh ({told}); speech in {spoken:.0%} of its frames."
+    blinks = f"{_many(len(stretches(track.blink)), 'blink')} in {length(time_s)} with a mesh ({told})"
+    read = np.ones(len(track.frame), bool) if track.units is None else ~np.isnan(track.units.values).all(1)
+    return (
+        f"{blinks}; speech in {track.talking[read].mean():.0%} of its frames." if read.any() else f"{blinks}."
+    )
 
 
 def _events(track: Track, colours: Mapping[str, str], thumbnails: Thumbnails) -> str:

@@ -32,6 +32,12 @@ CLIP_SUFFIXES = frozenset(
         ".3gp",
         ".ts",
         ".mts",
+        ".m2ts",
+        ".m2t",
+        ".mxf",
+        ".asf",
+        ".vob",
+        ".3g2",
         ".gif",
     ]
 )
@@ -210,7 +216,7 @@ def is_animated(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             return getattr(picture, "is_animated", False) and picture.format in ("GIF", "WEBP", "PNG")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow raises whatever it stumbles over in damaged bytes
         return False
 
 
@@ -234,7 +240,7 @@ def read_animation(path: Path, span: Span | None = None) -> Iterator[ClipFrame]:
                     inside += 1
                     yield ClipFrame(index, time_ms / 1000, to_rgb(frame))
                 time_ms += frame.info.get("duration", 100)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except Exception as error:
         raise InputError(
             f"expected a whole animation, got one that breaks off after frame {index} ({error}). Export it again."
         ) from None

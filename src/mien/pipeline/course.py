@@ -51,10 +51,15 @@ def baseline_wish(text: str) -> str | tuple[float, float] | Path:
         return text
     found = re.fullmatch(r"([\d:.]+)-([\d:.]+)", text)
     if found:
-        start_s, end_s = (
-            sum(float(part) * 60**place for place, part in enumerate(reversed(one.split(":"))))
-            for one in found.groups()
-        )
+        try:
+            start_s, end_s = (
+                sum(float(part) * 60**place for place, part in enumerate(reversed(one.split(":"))))
+                for one in found.groups()
+            )
+        except ValueError:
+            raise OptionError(
+                f"expected a stretch START-END, such as 0-5 or 1:00-1:05.5, got {text!r}"
+            ) from None
         if not start_s < end_s:
             raise OptionError(f"expected a stretch START-END that ends after it begins, got {text!r}")
         return start_s, end_s

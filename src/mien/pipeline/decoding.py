@@ -111,14 +111,16 @@ class Reading:
     def _missing(self, container: av.container.InputContainer, expected: int) -> str:
         """What the header promises and the file lacks, in words; empty for a whole clip.
 
-        Packets are counted, not frames: an edit list may hide frames of a clip that is whole. Where the
-        header gives no count, its length is compared; sound may well run a little longer than pictures.
+        Fewer packets than the header counts are not enough: an edit list hides some, and what a capture dropped counts
+        in AVI. So the length must be short too, where the header tells one; sound may well run a little longer than
+        pictures.
         """
-        if expected > self.packets:
+        fewer, length_s = expected > self.packets, (container.duration or 0) / av.time_base
+        slack_s = 0.15 if fewer or len(container.streams) == 1 else 1.0
+        short = length_s - self._end_s > slack_s
+        if fewer and (short or not length_s):
             return f"{expected} frames as the header says, got {self.packets}"
-        length_s = (container.duration or 0) / av.time_base
-        slack_s = 0.15 if len(container.streams) == 1 else 1.0
-        if not expected and length_s - self._end_s > slack_s:
+        if not expected and short:
             return f"{length_s:.3f} s as the header says, got {self._end_s:.3f} s"
         return ""
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mien.errors import InputNotFoundError
+from mien.errors import InputError, InputNotFoundError
 from mien.pipeline.clips import CLIP_SUFFIXES
 from mien.pipeline.live import LiveSource, live_source
 from mien.pipeline.pictures import PICTURE_SUFFIXES
@@ -48,7 +48,13 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSourc
             if key in seen:
                 continue
             seen.add(key)
-            if file.is_file():
+            if not _is_unicode(file):
+                yield Failure(
+                    os.fsencode(file).decode(errors="backslashreplace"),
+                    "expected a file name in UTF-8, got other bytes, which no table can hold. Rename the file.",
+                    InputError.__name__,
+                )
+            elif file.is_file():
                 yield file
             else:
                 yield Failure(
@@ -56,6 +62,14 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSourc
                     "expected a file, got a path that is not there. Check the spelling.",
                     InputNotFoundError.__name__,
                 )
+
+
+def _is_unicode(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _below(folder: Path) -> list[Path]:

@@ -33,8 +33,8 @@ class LiveSource:
     address: str
 
     def __str__(self) -> str:
-        """The address without a name and password, for tables and messages."""
-        return re.sub(r"//[^/@]*@", "//", self.address)
+        """The address without a name, a password and a query, which may hold them too, for tables and messages."""
+        return re.sub(r"//.*@", "//", self.address.partition("?")[0])
 
     def open(self) -> av.container.InputContainer:
         """Connect.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from mien.errors import InputError, ShapeError, TooManyPixelsError
-from mien.transforms.pixels import to_rgb
+from mien.transforms.pixels import to_rgb, upright
 
 PICTURE_SUFFIXES = frozenset(
     [
@@ -73,7 +73,7 @@ def picture_size(content: bytes, formats: tuple[str, ...] | None = None) -> tupl
 def _decoded(stored: IO[bytes], formats: tuple[str, ...] | None = None) -> np.ndarray:
     with _opened(stored, formats) as picture:
         picture.load()
-        return to_rgb(ImageOps.exif_transpose(picture))
+        return to_rgb(upright(picture))
 
 
 @contextlib.contextmanager
@@ -88,6 +88,7 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
             with Image.open(stored, formats=formats) as picture:
                 _refuse_huge(picture.size)
+                _refuse_tiles(picture)
                 yield picture
     except UnidentifiedImageError:
         raise InputError(
@@ -100,10 +101,21 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
         ) from None
     except InputError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in damaged bytes
         raise InputError(
             f"expected a whole picture, got one that breaks off or is damaged ({error}). Copy or export it again."
         ) from None
+
+
+def _refuse_tiles(picture: Image.Image) -> None:
+    """Refuse a TIFF whose tiles are far larger than the picture: each is decoded whole, whatever the picture's size."""
+    tags = getattr(picture, "tag_v2", {})
+    tile = tags.get(322, 0), tags.get(323, 0)
+    if any(one > side + LARGEST_TILE_PX for one, side in zip(tile, picture.size, strict=True)):
+        raise InputError(
+            f"expected tiles about as large as the picture, got {tile[0]} x {tile[1]} for one of {picture.size[0]} x "
+            f"{picture.size[1]}. Convert it to PNG."
+        )
 
 
 def _refuse_huge(size_wh: tuple[int, int]) -> None:
@@ -121,7 +133,7 @@ def check_array(image: object) -> np.ndarray:
         ShapeError: anything else, with what to do.
     """
     if isinstance(image, Image.Image):
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(upright(image))
     if not isinstance(image, np.ndarray):
         path = " This takes pixels; for a path, call mien.analyze." if isinstance(image, str | Path) else ""
         raise ShapeError(
@@ -155,3 +167,7 @@ def describe(head: bytes) -> str:
     if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
         return f"text that begins {head[:24].decode()!r}"
     return f"unknown content that begins {head[:8].hex(' ')!r}"
+
+
+LARGEST_TILE_PX = 1024
+"""By so much the tiles of a TIFF may be larger than it is."""

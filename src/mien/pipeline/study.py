@@ -18,7 +18,7 @@ import numpy as np
 from mien.errors import DataError, OptionError
 from mien.pipeline.analyzer import Analyzer, Progress
 from mien.pipeline.course import CourseBuilder
-from mien.pipeline.study_files import ROLES, Plan, file_sha256
+from mien.pipeline.study_files import ROLES, Plan, sha256_of
 from mien.pipeline.study_measures import Clock, main_track, measures_of_track
 from mien.pipeline.study_summary import Measure, by_condition, by_participant, differences, measures_of
 from mien.pipeline.table import Columns, Row, TableWriter, columns_of, open_writer, rows_of
@@ -218,7 +218,7 @@ def _read(
         "other_faces": len(others),
         "other_face_frames": sum(others.values()),
         "error": None if failure is None else failure.error,
-        "sha256": file_sha256(path),
+        "sha256": sha256_of(path),
     }
 
 

@@ -11,7 +11,9 @@ Names: Gorgolewski et al., "The brain imaging data structure", Scientific Data 2
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mimetypes
 import os
 import re
 from collections import defaultdict
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from mien.errors import DataError, InputNotFoundError
 from mien.evaluate.audit_data import read_rows
-from mien.pipeline.inputs import expand
+from mien.pipeline.inputs import READABLE_SUFFIXES, expand
 
 ROLES = ("participant", "session", "condition", "stimulus")
 """What a study knows of a file, in the order of the columns."""
@@ -31,6 +33,10 @@ KEYS = {
 }  # fmt: skip
 """Keys of names -> what they say; other keys are carried along under their own name."""
 PAIR = re.compile(r"([A-Za-z]+)-([^_]+)")
+UNREAD_SUFFIXES = frozenset(
+    (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".rw2", ".orf", ".insv", ".braw")
+)
+"""Of cameras, besides those that the system knows as pictures and clips."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ def plan_study(
             f"expected pictures or clips of a study in {folder}, got {'none' if not there else 'none that can be placed'}"
             f"{f' ({reasons})' if reasons else ''}. Name them sub-01_cond-sad.mp4, or give a table."
         )
+    plan = replace(plan, left_out=(*plan.left_out, *_unread(folder)))
     notes = [*plan.notes, *_same_content(plan)]
     lacking = [file.path for file in plan.files if file.condition is None]
     if lacking:
@@ -121,6 +128,22 @@ def plan_study(
         notes.append("No participant is told of any file: each file counts as a participant of its own.")
         plan = replace(plan, files=tuple(replace(file, participant=file.path) for file in plan.files))
     return replace(plan, notes=tuple(notes))
+
+
+def _unread(folder: Path) -> list[tuple[str, str]]:
+    """Pictures and clips whose ending mien does not read, and why they are left out."""
+    why = "its ending is none that mien reads: convert it to JPEG, PNG or MP4"
+    return [
+        (path.relative_to(folder).as_posix(), why)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() not in READABLE_SUFFIXES
+        and (
+            path.suffix.lower() in UNREAD_SUFFIXES
+            or (mimetypes.guess_type(path.name)[0] or "").startswith(("image/", "video/"))
+        )
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def _from_names(folder: Path, there: Sequence[str]) -> Plan:
@@ -213,20 +236,25 @@ def _same_content(plan: Plan) -> list[str]:
     """Files that are the same, byte for byte: an accident of copying, mostly. They are analysed all the same."""
     by_size: dict[int, list[str]] = defaultdict(list)
     for file in plan.files:
-        by_size[(plan.folder / file.path).stat().st_size].append(file.path)
+        with contextlib.suppress(OSError):  # what cannot be read becomes a failure of its own later
+            by_size[(plan.folder / file.path).stat().st_size].append(file.path)
     by_hash: dict[str, list[str]] = defaultdict(list)
     for paths in by_size.values():
         for path in paths if len(paths) > 1 else ():
-            by_hash[file_sha256(plan.folder / path)].append(path)
+            if (sha256 := sha256_of(plan.folder / path)) is not None:
+                by_hash[sha256].append(path)
     return [
         f"The same content, all analysed: {', '.join(paths)}." for paths in by_hash.values() if len(paths) > 1
     ]
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
-    with path.open("rb") as stored:
-        return hashlib.file_digest(stored, "sha256").hexdigest()
+def sha256_of(path: Path) -> str | None:
+    """Hash of a file, hexadecimal; `None` where it cannot be read."""
+    try:
+        with path.open("rb") as stored:
+            return hashlib.file_digest(stored, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _some(paths: Sequence[str], most: int = 5) -> str:

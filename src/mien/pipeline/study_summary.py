@@ -49,7 +49,7 @@ def measures_of(labels: Sequence[str], mesh: bool = False) -> dict[str, Measure]
         }  # fmt: skip
     found["events_per_min"] = Measure("events", "a minute in sight", "rate")
     if mesh:
-        found["blinks_per_min"] = Measure("blinks", "a minute in sight", "rate")
+        found["blinks_per_min"] = Measure("blinks", "a minute with a mesh", "rate")
         found |= {
             f"{unit_column(rule.unit)}_intensity_mean": Measure(f"AU{rule.unit}", "mean intensity, 0 to 5", "unit")
             for rule in RULES

@@ -123,6 +123,8 @@ def rows_of(result: FrameResult | Failure, columns: Columns = COLUMNS) -> list[R
     if result.faces.in_time is not None:
         for index, row in enumerate(rows):
             values = _in_time(result.faces.in_time, index)
+            if result.faces.mesh is not None and result.faces.mesh.reasons[index]:  # not seen is not "no"
+                values |= dict.fromkeys(("blink", "talking"))
             row |= {name: value for name, value in values.items() if name in columns}
     return rows
 

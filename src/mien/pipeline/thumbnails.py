@@ -66,7 +66,7 @@ def cut_thumbnails(course: Course, tracks: Sequence[Track], most: int = MOST) ->
 
 
 def _frames_from(path: Path, time_s: float) -> Iterator[ClipFrame]:
-    span = Span(start_s=time_s)
+    span = Span(start_s=max(0.0, time_s))  # some clips begin before 0
     animated = path.suffix.lower() != ".gif" and is_animated(path)
     return read_animation(path, span) if animated else read_clip(path, span)
 

@@ -126,7 +126,12 @@ class Batcher:
         async with self._room.of(width * height):
             self._coming += 1
             try:
-                image = await loop.run_in_executor(self._decoders, self._image, content)
+                decoding = loop.run_in_executor(self._decoders, self._image, content)
+                try:
+                    image = await asyncio.shield(decoding)
+                except asyncio.CancelledError:
+                    await asyncio.wait([decoding])  # its thread holds the room until it has done
+                    raise
             finally:
                 self._coming -= 1
             waiting = _Waiting(image, loop.create_future())

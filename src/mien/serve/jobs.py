@@ -141,7 +141,13 @@ class Jobs:
 
     def _clean(self) -> None:
         while not self._stopping.wait(CLEAN_S):
-            self.clean()
+            try:
+                self.clean()
+            except (
+                sqlite3.Error,
+                OSError,
+            ) as error:  # a full disk; what was not cleaned is cleaned next time
+                say(logging.ERROR, "cleaning broke off", type=type(error).__name__)
 
     def clean(self) -> int:
         """Forget jobs that were kept long enough; how many."""
@@ -152,14 +158,23 @@ class Jobs:
         process: subprocess.Popen[str] | None = None
         try:
             while not self._stopping.is_set():
-                with self._changed:
-                    job = None if self._stopping.is_set() else self.store.take()
-                    if job is None:
-                        self._changed.wait(LOOK_S)
-                        continue
-                    if process is None or process.poll() is not None:
-                        process = self._new_process()
-                    run = self._runs[job.id] = _Run(job, process)
+                job = None
+                try:
+                    with self._changed:
+                        job = None if self._stopping.is_set() else self.store.take()
+                        if job is None:
+                            self._changed.wait(LOOK_S)
+                            continue
+                        if process is None or process.poll() is not None:
+                            process = self._new_process()
+                        run = self._runs[job.id] = _Run(job, process)
+                except (sqlite3.Error, OSError) as error:  # a full disk, no memory for a process: it may pass
+                    say(logging.ERROR, "no job could be begun", type=type(error).__name__)
+                    with contextlib.suppress(sqlite3.Error):
+                        if job is not None:
+                            self.store.put_back(job.id)
+                    self._stopping.wait(LOOK_S)
+                    continue
                 try:
                     self._run(run)
                 except Exception as error:

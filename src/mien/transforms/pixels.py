@@ -1,9 +1,9 @@
-"""Pillow pictures of any mode as RGB: one way for analysis and for data sets."""
+"""Pillow pictures of any mode and orientation as upright RGB: one way for analysis and for data sets."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
@@ -20,3 +20,11 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
         paper = Image.new("RGBA", layered.size, "white")
         return np.asarray(Image.alpha_composite(paper, layered).convert("RGB"))
     return np.asarray(picture.convert("RGB"))
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF data say; as it is stored where these are damaged, for its pixels may be fine."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:  # Pillow raises whatever it stumbles over in them
+        return picture
