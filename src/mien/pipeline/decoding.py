@@ -116,6 +116,8 @@ class Reading:
         pictures.
         """
         fewer, length_s = expected > self.packets, (container.duration or 0) / av.time_base
+        if container.format.name == "avi":  # FFmpeg tells the length of what is left of the file
+            length_s = max(length_s, expected / float(container.streams.video[0].average_rate or 25))
         slack_s = 0.15 if fewer or len(container.streams) == 1 else 1.0
         short = length_s - self._end_s > slack_s
         if fewer and (short or not length_s):
