@@ -65,7 +65,8 @@ _NO_NEGATION = re.compile(
 _THERE = re.compile(
     r"\s*(?:(?:be|being|been|to|at|any|all|a|very|really|actually|yet|also|\w+ly)\s+){0,3}"
     r"(?:$|[,)=]|(?:there|present|seen|visible|active|activated|activity|raised|lowered|detected|detectable|shown|measured|found|"
-    r"observed|apparent|evident|noticeable|engaged|involved|shows?|appears?|occurs?|moves?|contracted|at\s+all|and|or|nor|(?:in|on)\s+(?:the|this)\s+(?:face|picture|image))\b)",
+    r"observed|apparent|evident|noticeable|engaged|involved|shows?|appears?|occurs?|moves?|contracted|at\s+all|and|or|nor|"
+    r"(?:in|on)\s+(?:the|this)\s+(?:face|picture|image))\b)",
     re.I,
 )
 """What a negation behind a unit denies: that it is there. "AU12 does not speak for ..." does not."""
@@ -331,9 +332,9 @@ def _intensity(text: str) -> str | None:
 
 def _side(text: str) -> str | None:
     """The side that is named first, up to what it is held against."""
-    meant = text if _SIDES["both"].search(text) else _THAN.split(text)[0]
-    if _SIDES["both"].search(meant):
+    if _SIDES["both"].search(text):
         return "both"
+    meant = _THAN.split(text)[0]
     named = [(match.start(), side) for side in ("left", "right") if (match := _SIDES[side].search(meant))]
     return min(named)[1] if named else None
 
