@@ -159,7 +159,7 @@ def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
             )
     dataset = Folder(options.own_classes)
     protocol = protocol_of(folder, dataset)
-    if people := torn(dataset.rows(folder)):
+    if not protocol.subjects_disjoint and (people := torn(dataset.rows(folder))):
         print(
             f"mien: {len(people)} people are in more than one split of {folder} ({', '.join(people[:3])}): what is reported is also "
             "how well they are known again. Give all pictures of a person one split.",

@@ -201,21 +201,22 @@ def divide(rows: Sequence[Row]) -> list[Row]:
 
 def _with_their_person(rows: Sequence[Row]) -> list[Row]:
     """The rows, those without a split in the first of `PARTS` that their person was given, if any."""
-    places: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.subject and row.split:
-            places[row.subject].add(row.split)
-    first = {person: min(splits, key=PARTS.index) for person, splits in places.items()}
+    first = {person: min(parts, key=PARTS.index) for person, parts in _parts_of_people(rows).items()}
     return [row if row.split else replace(row, split=first.get(row.subject or "", "")) for row in rows]
 
 
 def torn(rows: Sequence[Row]) -> list[str]:
     """People whose given splits put them into more than one part, sorted."""
+    return sorted(person for person, parts in _parts_of_people(rows).items() if len(parts) > 1)
+
+
+def _parts_of_people(rows: Sequence[Row]) -> dict[str, set[str]]:
+    """Person -> the parts that their pictures were put into."""
     places: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.subject:
+        if row.subject and row.split:
             places[row.subject].add(row.split)
-    return sorted(person for person, splits in places.items() if len(splits) > 1)
+    return places
 
 
 def _unit(row: Row) -> str:

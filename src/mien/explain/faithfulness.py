@@ -89,10 +89,10 @@ class FaithfulnessTable:
         maps = []
         for row in self.rows:
             figures = {
-                name: value if np.isfinite(value).all() else None
-                for name, value in list(asdict(row).items())[1:]
+                name: value if isinstance(value, str) or np.isfinite(value).all() else None
+                for name, value in asdict(row).items()
             }
-            maps.append({"name": row.name, **figures, "survives": row.survives})
+            maps.append({**figures, "survives": row.survives})
         return {**self.facts, "maps": maps}
 
     def to_markdown(self) -> str:

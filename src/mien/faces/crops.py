@@ -21,7 +21,7 @@ CROP_DETECTION_THRESHOLD = 0.4
 """Crops of faces are small and tight, so the detector may be less sure of them."""
 
 LARGE_CROP_PX = 320
-"""A face that fills so many pixels is found as well as in more, and in a thousandth of the memory of a photograph."""
+"""Crops of twice as many pixels and more are searched smaller: the search enlarges and pads what it is given."""
 
 MEAN_POINTS = np.array(
     [[0.3072, 0.3564], [0.6832, 0.3590], [0.4863, 0.5640], [0.3473, 0.7442], [0.6509, 0.7465]], np.float32

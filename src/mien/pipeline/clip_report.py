@@ -27,7 +27,7 @@ from mien.pipeline.confidence import decimals
 from mien.pipeline.events import EVENTS_STEP_S
 from mien.pipeline.plot_page import clock, colours_of, length
 from mien.pipeline.report_style import STYLE
-from mien.pipeline.strips import Shares, blinks_a_minute, meshed_s, shares_of, stretches
+from mien.pipeline.strips import Shares, blinks_a_minute, meshed, meshed_s, shares_of, stretches
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails
 from mien.pipeline.timeline import draw_summary, draw_track, left_out, shown
 from mien.types.media import Failure
@@ -235,7 +235,7 @@ def _blinks(course: Course, track: Track) -> str:
     rate, time_s = blinks_a_minute(course, track), meshed_s(course, track)
     told = f"{rate:.1f} a minute" if rate is not None else "too short or too few frames for a rate"
     blinks = f"{_many(len(stretches(track.blink)), 'blink')} in {length(time_s)} with a mesh ({told})"
-    read = np.ones(len(track.frame), bool) if track.units is None else ~np.isnan(track.units.values).all(1)
+    read = meshed(track)
     return (
         f"{blinks}; speech in {track.talking[read].mean():.0%} of its frames." if read.any() else f"{blinks}."
     )

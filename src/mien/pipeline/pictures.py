@@ -37,6 +37,8 @@ PICTURE_SUFFIXES = frozenset(
         ".tga",
     ]
 )
+LARGEST_TILE_PX = 1024
+"""By so much the tiles of a TIFF may be larger than it is."""
 MAX_PIXELS = 150_000_000
 
 
@@ -167,7 +169,3 @@ def describe(head: bytes) -> str:
     if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
         return f"text that begins {head[:24].decode()!r}"
     return f"unknown content that begins {head[:8].hex(' ')!r}"
-
-
-LARGEST_TILE_PX = 1024
-"""By so much the tiles of a TIFF may be larger than it is."""

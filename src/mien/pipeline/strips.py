@@ -176,12 +176,19 @@ def stretches(there: np.ndarray) -> list[tuple[int, int]]:
     return [(int(first), int(after)) for first, after in zip(edges[::2], edges[1::2], strict=True)]
 
 
+def meshed(track: Track) -> np.ndarray:
+    """Frames, bool (T,), in which the face's mesh was read."""
+    if track.units is None:
+        return np.zeros(len(track.frame), bool)
+    return ~np.isnan(track.units.values).all(1)
+
+
 def meshed_s(course: Course, track: Track) -> float:
     """For how long the face's mesh was read, seconds."""
     if track.units is None:
         return 0.0
     since, until = holds_s(course, track)
-    return float((until - since)[~np.isnan(track.units.values).all(1)].sum())
+    return float((until - since)[meshed(track)].sum())
 
 
 def blinks_a_minute(course: Course, track: Track) -> float | None:

@@ -13,7 +13,7 @@ import numpy as np
 from mien.explain.affect import derived_affect
 from mien.labels.circumplex import CIRCUMPLEX
 from mien.pipeline.events import EVENTS_STEP_S
-from mien.pipeline.strips import LEAST_BLINKING_S
+from mien.pipeline.strips import LEAST_BLINKING_S, meshed
 from mien.pipeline.table import Row, unit_column
 from mien.types.media import FrameResult
 from mien.types.scores import Scores
@@ -107,8 +107,8 @@ def measures_of_track(track: Track | None, clock: Clock, relative: bool = False)
     if timed and minutes and clock.step_s is not None:
         if clock.step_s <= EVENTS_STEP_S:
             found["events_per_min"] = round(len(track.events) / minutes, 6)
-        if clock.step_s <= BLINKS_STEP_S and track.blink is not None and track.units is not None:
-            meshed_s = float(holds[~np.isnan(track.units.values).all(1)].sum())
+        if clock.step_s <= BLINKS_STEP_S and track.blink is not None:
+            meshed_s = float(holds[meshed(track)].sum())
             if meshed_s >= LEAST_BLINKING_S:
                 found["blinks_per_min"] = round(60 * _runs(track.blink) / meshed_s, 6)
     return found

@@ -32,7 +32,7 @@ from mien.pipeline.plot_page import (
     length,
     page,
 )
-from mien.pipeline.strips import Strip, holds_s, shares_of, span_s, step_s, stretches, strip_of
+from mien.pipeline.strips import Strip, holds_s, meshed, shares_of, span_s, step_s, stretches, strip_of
 from mien.pipeline.thumbnails import Thumbnails, cut_thumbnails
 from mien.types.track import Course, Track
 
@@ -275,7 +275,7 @@ def _stack(
 
 def _unmeshed(track: Track) -> np.ndarray:
     """Frames, bool (T,), in which no mesh was read, and so no blink and no speech."""
-    return np.ones(len(track), bool) if track.units is None else np.isnan(track.units.values).all(1)
+    return ~meshed(track)
 
 
 def _mesh_panels(course: Course, track: Track) -> list[Panel]:

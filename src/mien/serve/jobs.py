@@ -143,10 +143,8 @@ class Jobs:
         while not self._stopping.wait(CLEAN_S):
             try:
                 self.clean()
-            except (
-                sqlite3.Error,
-                OSError,
-            ) as error:  # a full disk; what was not cleaned is cleaned next time
+            # A full disk may pass; what was not cleaned is cleaned next time.
+            except (sqlite3.Error, OSError) as error:
                 say(logging.ERROR, "cleaning broke off", type=type(error).__name__)
 
     def clean(self) -> int:
