@@ -57,6 +57,25 @@ def test_it_learns_and_leaves_its_files(make_run: MakeRun) -> None:
         "select_score"
     ] == pytest.approx(max(line["select_score"] for line in log), abs=1e-4)
     load_network(create("mobile_expression", 3), tensors, "best")
+    modes = {path.stat().st_mode for path in (run.out / "best").iterdir()}
+    assert len(modes) == 1, "who may read the facts may read the tensors"
+
+
+def test_pictures_that_were_left_out_are_told(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Run, "selection", lambda self: (0.5, 1.0))
+    monkeypatch.setattr(Run, "_epoch", lambda self: 1.0)
+    run = make_run(settings=["epochs=1"])
+    run.pictures = replace(run.pictures, failures=("7.png is damaged",))
+    run.held_out = replace(run.held_out, failures=tuple(f"photo {n}: no face found" for n in range(5)))
+    run.quiet = False
+    run.go()
+    said = capsys.readouterr().out
+    assert f"train: 1 of {len(run.pictures) + 1} left out. First: 7.png is damaged" in said
+    assert f"select: 5 of {len(run.held_out) + 5} left out" in said and "photo 3" not in said
+    failures = load_checkpoint(run.out / "last")[1]["failures"]
+    assert failures["train"] == ["7.png is damaged"] and len(failures["select"]) == 5
 
 
 @pytest.mark.parametrize(

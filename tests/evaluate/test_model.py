@@ -38,6 +38,10 @@ def test_a_shipped_network_is_measured_with_and_without_duplicates(
     assert stored["model_sha256"] == figures["model_sha256"]
     assert "| accuracy |" in (tmp_path / "report" / "report.md").read_text()
     assert (tmp_path / "report" / "report.png").stat().st_size > 10_000
+    assert "| failures | none |" in found.to_markdown()
+    lost = replace(found, facts={**found.facts, "failures": [f"{n}.png is damaged" for n in range(1200)]})
+    page = lost.to_markdown()
+    assert "| failures | 1,200. First: 0.png is damaged; 1.png is damaged; 2.png is damaged |" in page
 
 
 def test_fewer_classes_are_renormalised(ferplus_drawn: Path) -> None:

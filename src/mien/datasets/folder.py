@@ -84,7 +84,9 @@ class Folder(Dataset):
         try:
             return named_classes(names, where)
         except DataError as error:
-            raise DataError(f"{error}. To keep names of your own, use Folder(own_classes=True).") from None
+            raise DataError(
+                f"{error}. To keep names of your own, use --own-classes, or Folder(own_classes=True)."
+            ) from None
 
     def _of_folders(self, root: Path) -> list[Row]:
         if not root.is_dir():

@@ -42,6 +42,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         with (half / TENSORS).open("rb+") as written:
             os.fsync(written.fileno())
         write_whole(half / "state.json", json.dumps({"format": FORMAT, **facts}, indent=1) + "\n")
+        shutil.copymode(half / "state.json", half / TENSORS)  # safetensors lets none but the owner read
         old = folder.with_name(folder.name + ".old")
         if folder.exists():  # else `old` may be all there is, see `_standing`
             shutil.rmtree(old, ignore_errors=True)

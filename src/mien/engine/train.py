@@ -231,6 +231,7 @@ class Run:
             if "other_labels" in self.started:
                 tqdm.write(f"its last layer was for {', '.join(self.started['other_labels'])}; ours is fresh")
         if not self.quiet:
+            self._say_left_out()
             self._say_where()
         with _asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
@@ -239,6 +240,14 @@ class Run:
                 loss = self._epoch()
                 seconds = time.time() - started
                 self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+
+    def _say_left_out(self) -> None:
+        """Say what could not be used; the checkpoint names the first hundred of each split."""
+        for name, split in ((self.protocol.train, self.pictures), (self.protocol.select, self.held_out)):
+            if split.failures:
+                lost = len(split.failures)
+                first = "; ".join(split.failures[:3])
+                tqdm.write(f"{name}: {lost:,} of {len(split) + lost:,} left out. First: {first}")
 
     def _say_where(self) -> None:
         """Say it where there is nothing left to do."""
@@ -435,7 +444,10 @@ class Run:
                 **({} if self.pictures.cues is None else {"cues": self.pictures.cues.sha256}),
             },
             "pictures": {"train": len(self.pictures), "select": len(self.held_out)},
-            "failures": list(self.pictures.failures[:100]),
+            "failures": {
+                "train": list(self.pictures.failures[:100]),
+                "select": list(self.held_out.failures[:100]),
+            },
             "commit": code_version(),
             "machine": f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, "
             f"{self.group.device.type}",

@@ -51,14 +51,14 @@ class Evaluation:
         return {**self.facts, **self.figures}
 
     def to_markdown(self) -> str:
-        """For people."""
+        """For people; of what could not be read, the number and the first few."""
+        lost = self.facts["failures"]
+        facts = {**self.facts, "failures": f"{len(lost):,}. First: {'; '.join(lost[:3])}" if lost else "none"}
         if self.truth.ndim == 2:
             title = f"{self.facts['protocol']}, {self.facts['split']}"
-            return units_to_markdown(self.figures, title, self.facts)
+            return units_to_markdown(self.figures, title, facts)
         return "\n\n".join(
-            report.to_markdown(
-                figures, f"{self.facts['protocol']}, {self.facts['split']}, {name}", self.facts
-            )
+            report.to_markdown(figures, f"{self.facts['protocol']}, {self.facts['split']}, {name}", facts)
             for name, figures in self.figures.items()
         )
 

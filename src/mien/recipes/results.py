@@ -26,13 +26,13 @@ as published), the epoch chosen on the selection split; intervals are 95 % boots
 
 Recipes that end in `_ferplus_budget` have one budget, 2e13 multiply-accumulates forward from random weights (97 % of it at
 least), but for the changes that a row names: a network that spends more on a face sees fewer. The largest see a part of one pass,
-and where UAR is 12.5 the network names one class always: it says that the budget is too small for it, and nothing else. The rows
-of `ddamfn` and `gimefive` are of recipes that spent 77 and 89 % of the budget, and are to be measured again.
+and where UAR is 12.5 the network names one class always: it says that the budget is too small for it, and nothing else. The row
+of `gimefive` is of a recipe that spent 89 % of the budget, and is to be measured again.
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
-included; milliseconds are on one thread of the row's machine (`fer2013_vgg_ferplus_fresh` had another processor than the rows
-before it, with AVX-512 and bfloat16, and one core of it). `ferbody.safetensors` is the network of the row
+included; milliseconds are on one thread of the row's machine, some beside other work (a machine with AVX512 is another
+processor, which computes in bfloat16, and a row had one core of it). `ferbody.safetensors` is the network of the row
 `fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
