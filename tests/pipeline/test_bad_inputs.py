@@ -138,9 +138,11 @@ def test_a_missing_path_an_empty_folder_and_a_pattern_without_a_match(
     tmp_path: Path, portrait_file: Path, analyzer: Analyzer
 ) -> None:
     (tmp_path / "hollow").mkdir()
-    paths = [tmp_path / "gone.jpg", tmp_path / "hollow", str(tmp_path / "*.webp"), portrait_file]
-    gone, hollow, pattern, good = analyzer.stream(paths)
+    endless = tmp_path / ("a" * 300 + ".jpg")
+    paths = [tmp_path / "gone.jpg", endless, tmp_path / "hollow", str(tmp_path / "*.webp"), portrait_file]
+    gone, too_long, hollow, pattern, good = analyzer.stream(paths)
     assert "expected a file, got a path that is not there. Check the spelling." in gone.error
+    assert too_long.error == gone.error
     assert "expected pictures or clips in this folder, got none" in hollow.error
     assert "expected the pattern to match files, got no match" in pattern.error
     assert {failure.kind for failure in (gone, hollow, pattern)} == {"InputNotFoundError"}

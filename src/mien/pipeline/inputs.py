@@ -29,10 +29,11 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSourc
         if source is not None:
             yield source
             continue
-        if path.is_dir():
+        # Those of `os.path` say no, instead of raising, to a name that is too long or a folder that may not be entered.
+        if os.path.isdir(path):  # noqa: PTH112
             files = _below(path)
             nothing = "expected pictures or clips in this folder, got none (looked in all folders below it)."
-        elif path.exists() or not glob.has_magic(text):
+        elif os.path.exists(path) or not glob.has_magic(text):  # noqa: PTH110
             files = [path]
             nothing = ""
         else:
@@ -54,7 +55,7 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSourc
                     "expected a file name in UTF-8, got other bytes, which no table can hold. Rename the file.",
                     InputError.__name__,
                 )
-            elif file.is_file():
+            elif os.path.isfile(file):  # noqa: PTH113
                 yield file
             else:
                 yield Failure(
