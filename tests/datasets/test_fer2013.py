@@ -138,8 +138,11 @@ def test_a_wrong_csv_is_a_problem(old: str, new: str, message: str, tmp_path: Pa
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
         FER2013.rows(tmp_path)
-    (problem,) = FER2013.verify(tmp_path).problems
+    found = FER2013.verify(tmp_path)
+    (problem,) = found.problems
     assert "expected" in problem
+    # What was not looked at is not told as none.
+    assert found.duplicates is found.shared_subjects is None and "identical" not in found.to_text()
 
 
 @pytest.mark.parametrize("spoilt", ["256", "-1", "x", "1 1", ""])

@@ -257,12 +257,12 @@ class Dataset(ABC):
         try:
             rows = self.rows(root)
         except (DataError, UnknownNameError) as error:
-            return Verification(self.name, root.name, {}, (str(error),), 0, 0, 0, 0, "")
+            return Verification(self.name, root.name, {}, (str(error),))
         problems = self._count_problems(rows) if counts else []
         repeated = [name for name, times in Counter(row.id for row in rows).items() if times > 1]
         problems += first_few(f"expected each picture once, got {name!r} more than once" for name in repeated)
         same, unread, sha256 = self._pictures(root, rows)
-        groups = [group for group in same.values() if len(group) > 1]
+        groups = [group for group in (same or {}).values() if len(group) > 1]
         across = [group for group in groups if len({row.split for row in group}) > 1]
         torn = [group for group in groups if len({row.label for row in group if row.label}) > 1]
         places: dict[str, set[str]] = defaultdict(set)
@@ -274,9 +274,9 @@ class Dataset(ABC):
             root=root.name,
             counts=self._counts(rows),
             problems=tuple(problems + first_few(unread)),
-            duplicates=len(groups),
-            duplicates_across_splits=len(across),
-            conflicting=len(torn),
+            duplicates=None if same is None else len(groups),
+            duplicates_across_splits=None if same is None else len(across),
+            conflicting=None if same is None else len(torn),
             shared_subjects=sum(len(splits) > 1 for splits in places.values()),
             sha256=sha256,
             notes=notes_on("in two splits", across)
@@ -284,12 +284,14 @@ class Dataset(ABC):
             + unit_notes(self.units, [row.extras["action_units"] for row in rows] if self.units else ()),
         )
 
-    def _pictures(self, root: Path, rows: Sequence[Row]) -> tuple[dict[str, list[Row]], list[str], str]:
-        """Rows by the hash of their picture, what could not be read, and a hash over all."""
+    def _pictures(
+        self, root: Path, rows: Sequence[Row]
+    ) -> tuple[dict[str, list[Row]] | None, list[str], str]:
+        """Rows by the hash of their picture, what could not be read, and a hash over all; `None` where nothing could."""
         try:
             read = self.reader(root, rows)
         except DataError as error:
-            return {}, [str(error)], ""
+            return None, [str(error)], ""
         same: dict[str, list[Row]] = defaultdict(list)
         unread = []
         whole = hashlib.sha256()

@@ -24,9 +24,10 @@ class Verification:
         dataset, root: what was looked at.
         counts: split -> class -> pictures.
         problems: each a sentence, expected and got; empty where all is as distributed.
-        duplicates: groups of pixel-identical pictures, and how many of them lie across two splits.
+        duplicates: groups of pixel-identical pictures, and how many of them lie across two splits; `None` where the
+            pictures could not be read.
         conflicting: of those groups, how many have two labels.
-        shared_subjects: people who are in more than one split.
+        shared_subjects: people who are in more than one split; `None` where the list could not be read.
         sha256: hash over ids, labels and pictures; empty where the list could not be read.
         notes: the first of the pictures that are in two splits, or have two labels; how often each action unit
             is there.
@@ -36,11 +37,11 @@ class Verification:
     root: str
     counts: Mapping[str, Mapping[str, int]]
     problems: tuple[str, ...]
-    duplicates: int
-    duplicates_across_splits: int
-    conflicting: int
-    shared_subjects: int
-    sha256: str
+    duplicates: int | None = None
+    duplicates_across_splits: int | None = None
+    conflicting: int | None = None
+    shared_subjects: int | None = None
+    sha256: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,10 +60,11 @@ class Verification:
         for split, classes in self.counts.items():
             inside = ", ".join(f"{label} {pictures:,}" for label, pictures in classes.items())
             lines.append(f"  {split}: {sum(classes.values()):,} pictures ({inside})")
-        lines.append(
-            f"  {self.duplicates:,} groups of identical pictures, {self.duplicates_across_splits:,} of them across "
-            f"splits, {self.conflicting:,} with two labels; {self.shared_subjects:,} people in two splits"
-        )
+        if self.duplicates is not None:
+            lines.append(
+                f"  {self.duplicates:,} groups of identical pictures, {self.duplicates_across_splits:,} of them "
+                f"across splits, {self.conflicting:,} with two labels; {self.shared_subjects:,} people in two splits"
+            )
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join([*lines, f"  sha256 {self.sha256 or '-'}"])
 
