@@ -514,9 +514,10 @@ with process_group("cpu") as group:
     run.group.share(run.network)
     run.network.eval()
     batch = next(iter(batches(run.pictures, recipe, run.preprocess, 0, 0, group.rank, group.world)))
-    run.gradients(batch)
+    loss = torch.tensor([run.gradients(batch)])
     if group.leads:
-        save_file({n: p.grad.clone().contiguous() for n, p in run.network.named_parameters()}, sys.argv[1] + ".safetensors")
+        gradients = {n: p.grad.clone().contiguous() for n, p in run.network.named_parameters()}
+        save_file({"loss": loss, **gradients}, sys.argv[1] + ".safetensors")
     assert group.any(group.rank == group.world - 1) and not group.any(False)
     dying = group.world == 2 and sys.argv[3] == "5"
     if dying:  # SAM's second pass is for all processes or for none
@@ -541,7 +542,7 @@ with process_group("cpu") as group:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [8, 5])
-def test_two_processes_have_the_gradients_of_one(tmp_path: Path, rows: int) -> None:
+def test_two_processes_have_the_gradients_and_the_loss_of_one(tmp_path: Path, rows: int) -> None:
     """Also of a batch that cannot be divided evenly; and Ctrl-C, or a loss that is no number, in one stops both."""
     from safetensors.torch import load_file
 
@@ -556,7 +557,7 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path, rows: int) -> N
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
     one, two = (load_file(tmp_path / f"run{count}.safetensors") for count in (1, 2))
-    assert max(float(gradient.abs().max()) for gradient in one.values()) > 1e-3
+    assert max(float(one[name].abs().max()) for name in one if name != "loss") > 1e-3
     for name, gradient in one.items():
         torch.testing.assert_close(gradient, two[name], rtol=1e-4, atol=1e-6, msg=name)
 

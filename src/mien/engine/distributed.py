@@ -32,16 +32,17 @@ class Group:
         """Whether this process measures, prints and writes."""
         return self.rank == 0
 
-    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Replace each gradient by the mean over the processes."""
+    def average_gradients(self, parameters: Iterable[Tensor], loss: float) -> float:
+        """Replace each gradient by the mean over the processes; gives the mean of their losses."""
         if self.world == 1:
-            return
+            return loss
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), gradients[0].new_tensor([loss])])
         dist.all_reduce(flat)
         flat /= self.world
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, mean in zip(gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
+        return float(flat[-1])
 
     def share(self, network: nn.Module) -> None:
         """Give every process the weights and statistics of the first."""

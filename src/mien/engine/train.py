@@ -310,7 +310,7 @@ class Run:
         # Dropout draws from a seed of the step, so that a run that goes on draws the same.
         torch.manual_seed(seed_of(recipe.seed, state["epoch"], state["done"], self.group.rank))
         loss = self.gradients(batch)
-        finite = not self.group.any(not np.isfinite(loss))
+        finite = np.isfinite(loss)  # the same in all processes
         if self.sam is not None and finite:
             self.sam.perturb()
             with held_statistics(self.network):
@@ -338,7 +338,7 @@ class Run:
                 kept.copy_(own)
 
     def gradients(self, batch: Batch) -> float:
-        """Add up the gradients of a batch, part by part, over all processes; gives this process's loss."""
+        """Add up the gradients of a batch, part by part, over all processes; gives the loss of the whole batch."""
         device = self.group.device
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
         # Processes whose share of the batch is larger count for more in the mean over them.
@@ -350,8 +350,7 @@ class Run:
                 loss = self.task.loss(piece) * share
             (loss if weight == 1 else loss * weight).backward()
             total += float(loss.detach())
-        self.group.average_gradients(self.trained)
-        return total
+        return self.group.average_gradients(self.trained, total * weight)
 
     def selection(self) -> tuple[float, float]:
         """The protocol's metric on the selection split, and the mean negative log-likelihood; also calibrates."""
