@@ -260,6 +260,24 @@ def test_ctrl_c_leaves_a_whole_table_and_says_so(
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at once")
+def test_what_stops_a_container_stops_as_ctrl_c_does(tmp_path: Path, portrait_file: Path) -> None:
+    folder, table = tmp_path / "many", tmp_path / "t.csv"
+    folder.mkdir()
+    for number in range(2000):
+        (folder / f"{number:04}.jpg").symlink_to(portrait_file)
+    command = [sys.executable, "-m", "mien.cli", "analyze", folder, "--out", table, "--threads", "1"]
+    unheld = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*map(str, command)], env=unheld, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout is not None
+        process.stdout.readline()  # the first row is told
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and b"stopped; what was done is complete" in said
+    assert 0 < len(csv_rows(table)) < 2000 and not list(tmp_path.glob(".*.part"))
+
+
 def test_ctrl_c_while_a_clip_is_drawn_leaves_a_playable_clip(
     capsys, tmp_path: Path, moving, make_clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,8 +144,9 @@ def test_ema_leaves_whole_numbers_as_they_are(make_run: MakeRun) -> None:
     assert torch.equal(run.smoothed.module.index, index)
 
 
-def test_ctrl_c_saves_the_step_at_hand_and_the_run_goes_on(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on(
+    sent: signal.Signals, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = make_run("whole", ["epochs=1"])
     whole.go()
@@ -154,7 +155,7 @@ def test_ctrl_c_saves_the_step_at_hand_and_the_run_goes_on(
 
     def step(batch: object) -> float:
         if stopped.state["done"] == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), sent)
         return plain_step(batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stopped, "step", step)

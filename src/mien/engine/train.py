@@ -220,7 +220,7 @@ class Run:
         return self.smoothed.module if self.smoothed is not None else self.network
 
     def go(self) -> None:
-        """Train to the end, from wherever the run stands. Ctrl-C stops after the step at hand, and saves.
+        """Train to the end, from wherever the run stands. Ctrl-C and SIGTERM stop after the step at hand, and save.
 
         Raises:
             KeyboardInterrupt: it was stopped so.
@@ -495,7 +495,7 @@ class Run:
 
 @contextlib.contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, instead of breaking off in the middle of a step; a second one breaks off."""
+    """An event that Ctrl-C or SIGTERM sets, instead of breaking off in a step; a second one breaks off."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event  # only the main thread may handle signals
@@ -506,11 +506,12 @@ def _asked_to_stop() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
