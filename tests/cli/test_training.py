@@ -76,6 +76,10 @@ def test_options_that_a_folder_cannot_take_are_refused(
         for name, value in (("--data", "elsewhere"), ("--fold", "2")):
             assert main([*verb, name, value]) == 2
             assert f"expected no {name} for {own_folder}" in capsys.readouterr().err
+    for inside in (own_folder, own_folder / "run"):
+        assert main(["train", str(own_folder), "--out", str(inside)]) == 2
+        assert "expected a folder for the run outside of the pictures" in capsys.readouterr().err
+    assert {path.name for path in own_folder.iterdir()} == {"happy", "sad"}
     assert main(["train", str(own_folder), "--out", str(tmp_path / "x"), "--points", "points.npz"]) == 2
     assert "expected no points for 'folder'" in capsys.readouterr().err
 
@@ -106,12 +110,14 @@ def test_ctrl_c_says_what_the_same_command_does(
             "a folder or table of your own, got 'photos', which is neither. `mien recipes`",
         ),
         (["evaluate", "expression", "ferplus_majority_8"], "expected --data ROOT"),
-        (["train", "folder", "--out", "x"], "expected --data ROOT"),
+        (["train", "folder", "--out", "x"], "Say `mien train FOLDER --out x`"),
+        (["train", "folder", "--data", "faces", "--out", "x"], "Say `mien train faces --out x`"),
         (
             ["evaluate", "expression", "ferplus_majority"],
             "Did you mean ferplus_majority_8 or ferplus_majority_7",
         ),
         (["export", "nothing", "--out", "x.onnx"], "expected a run with a finished epoch"),
+        (["export", "nothing", "--out", "models"], "expected a file that ends in .onnx, got models"),
         (["methods", "mobile_expresion"], "Did you mean 'mobile_expression'"),
         (["datasets", "verify"], "expected `mien datasets verify NAME ROOT`"),
         (["datasets", "verify", "ferplus", "nowhere"], "looked for"),

@@ -129,6 +129,12 @@ def _train(options: argparse.Namespace) -> int:
         if options.recipe not in RECIPES:
             raise _neither("recipe", options.recipe, RECIPES)
         recipe, dataset, protocol = RECIPES[options.recipe], None, None
+        if recipe.protocol == "folder":
+            raise OptionError(
+                f"expected the folder of your own pictures, got {options.recipe!r}, the name of the recipe that trains on "
+                f"them. Say `mien train {options.data or 'FOLDER'} --out {options.out}`; a folder of that name is "
+                f"./{options.recipe}."
+            )
         root = _root(options, options.recipe, recipe.protocol)
     recipe = override(recipe, options.set)
     train(

@@ -43,9 +43,12 @@ def export(run: Path, out: Path, licence: str = "not stated", half: bool = True)
 
     Raises:
         CheckpointError: the run has no finished epoch, or is not whole.
-        OptionError: the network takes motion pictures, which nothing of mien makes while it runs a file.
+        OptionError: `out` does not end in .onnx, or the network takes motion pictures, which nothing of mien makes
+            while it runs a file.
         WeightsError: the file's outputs differ from torch's.
     """
+    if out.suffix.lower() != ".onnx":
+        raise OptionError(f"expected a file that ends in .onnx, got {out}. Name it so.")
     if not has_checkpoint(run / "best"):
         raise CheckpointError(
             f"expected a run with a finished epoch in {run}, got no {run / 'best'}. Train first."

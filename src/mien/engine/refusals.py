@@ -37,6 +37,19 @@ def rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled:
     optimiser(network, recipe.optim)
 
 
+def refuse_place(out: Path, pictures: Path) -> None:
+    """Refuse a run inside a folder of the user's own pictures, where it would be taken for classes.
+
+    Raises:
+        OptionError: see above.
+    """
+    if pictures.is_dir() and out.resolve().is_relative_to(pictures.resolve()):
+        raise OptionError(
+            f"expected a folder for the run outside of the pictures in {pictures}, whose folders are classes, got {out}. "
+            "Name one beside it."
+        )
+
+
 def is_cued(recipe: Recipe, points: str | Path | None) -> bool:
     """Whether the recipe's rule needs cues; points are refused where it does not.
 

@@ -48,6 +48,7 @@ from mien.engine.refusals import (
     is_cued,
     refuse_another,
     refuse_for_motion,
+    refuse_place,
     refuse_recipe,
     refuse_shapes,
     rehearse,
@@ -105,6 +106,8 @@ def train(
             faces are found.
     """
     protocol = protocol or load_protocol(recipe.protocol)
+    if dataset is not None:
+        refuse_place(Path(out), Path(root))
     preprocess = preprocess_of(recipe)
     cued = is_cued(recipe, points)
     with process_group(device) as group:
