@@ -278,6 +278,22 @@ def test_what_stops_a_container_stops_as_ctrl_c_does(tmp_path: Path, portrait_fi
     assert 0 < len(csv_rows(table)) < 2000 and not list(tmp_path.glob(".*.part"))
 
 
+def test_drawings_are_not_read_by_the_next_run(capsys, tmp_path: Path, portrait_file: Path) -> None:
+    folder = tmp_path / "people"
+    folder.mkdir()
+    (folder / "a.jpg").symlink_to(portrait_file)
+    for _ in range(2):
+        code, out, _ = run(capsys, "analyze", folder, "--overlay", folder / "drawn", "--json", "--threads", 1)
+        assert code == 0 and len(json.loads(out)) == 1
+    assert [path.name for path in (folder / "drawn").iterdir()] == ["a_jpg.png"]
+    # Where they are what is asked for, they are read.
+    code, out, _ = run(capsys, "analyze", folder / "drawn", "--overlay", folder, "--json", "--threads", 1)
+    assert code == 0 and len(json.loads(out)) == 1
+    for verb in (["analyze", folder, "--overlay", folder], ["explain", folder, "--out", folder]):
+        code, _, said = run(capsys, *verb)
+        assert code == 2 and "expected another folder for the results than" in said
+
+
 def test_ctrl_c_while_a_clip_is_drawn_leaves_a_playable_clip(
     capsys, tmp_path: Path, moving, make_clip, monkeypatch: pytest.MonkeyPatch
 ) -> None:

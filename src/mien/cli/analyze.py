@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.cli import exits
-from mien.cli.reading import add_reading, check_every
+from mien.cli.reading import add_reading, check_every, results_apart
 from mien.errors import OptionError
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.verb == "demo":
         options = _as_analyze(options)
+    drawn = results_apart(options.paths, options.overlay, options.plot)
     analyzer = _analyzer(options)
     live = any(live_source(str(path)) for path in options.paths)
     baseline = None if options.baseline is None else baseline_wish(options.baseline)
@@ -150,7 +151,8 @@ def run(options: argparse.Namespace) -> int:
         bar = stack.enter_context(ProgressBar(sys.stderr, hidden=options.quiet))
         results = analyzer.stream(
             options.paths, every_s=options.every, start_s=options.start, end_s=options.end,
-            smooth=options.smooth, baseline=baseline, observer=files.overlay, course=files.course, progress=bar.update,
+            smooth=options.smooth, baseline=baseline, without=drawn, observer=files.overlay, course=files.course,
+            progress=bar.update,
         )  # fmt: skip
         try:
             for result in results:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.cli import exits
-from mien.cli.reading import add_reading
+from mien.cli.reading import add_reading, results_apart
 from mien.errors import InputError
 from mien.files import made_folder, whole
 
@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from mien.pipeline.pictures import read_picture
     from mien.types.media import Failure
 
+    drawn = results_apart(options.paths, options.out)
     explainer = Explainer(
         Analyzer(options.model, mesh=not options.no_mesh, threads=options.threads),
         None if options.map == "none" else options.map,
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     failed = read = 0
     try:
         for path in tqdm(
-            list(expand(options.paths)), disable=options.quiet or len(options.paths) < 2, leave=False
+            list(expand(options.paths, drawn)), disable=options.quiet or len(options.paths) < 2, leave=False
         ):
             error = path.error if isinstance(path, Failure) else ""
             name = path.path if isinstance(path, Failure) else str(path)

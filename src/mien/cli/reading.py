@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mien.errors import OptionError
@@ -50,3 +53,18 @@ def check_every(every: float | None) -> None:
     """
     if every is not None and not every > 0:
         raise OptionError(f"expected --every over 0 seconds, got {every:g}")
+
+
+def results_apart(paths: Iterable[str], *folders: Path | None) -> list[Path]:
+    """The folders of results that were asked for; a search of the paths leaves them out.
+
+    Raises:
+        OptionError: one of them is itself read, so that another run would read its results.
+    """
+    asked = [folder for folder in folders if folder is not None]
+    for folder in asked:
+        if any(os.path.isdir(path) and Path(path).resolve() == folder.resolve() for path in paths):  # noqa: PTH112
+            raise OptionError(
+                f"expected another folder for the results than {folder}, whose pictures are read. Name one in it or beside it."
+            )
+    return asked

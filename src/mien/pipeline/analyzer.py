@@ -162,6 +162,7 @@ class Analyzer:
         end_s: float | None = None,
         smooth: bool = False,
         baseline: str | os.PathLike[str] | tuple[float, float] | None = None,
+        without: Iterable[str | os.PathLike[str]] = (),
         observer: Observer | None = None,
         course: CourseObserver | None = None,
         progress: Progress | None = None,
@@ -183,6 +184,7 @@ class Analyzer:
             baseline: values also relative to each person's face at rest, in `faces.in_time`: "auto" for the calmest
                 fifth of a track, times (start, end) of the clip, or a picture or clip of the one person at
                 rest. The last is all that pictures and live sources can have.
+            without: folders of results, which a search of `paths` leaves out.
             observer: called with each result and its image, at once.
             course: called with the course of each clip: tracks, smoothed values, events.
             progress: called as a file goes on.
@@ -198,7 +200,7 @@ class Analyzer:
         in_time = smooth or wish is not None or course is not None
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
-        for path in expand(paths):
+        for path in expand(paths, without):
             if isinstance(path, Failure):
                 yield path
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mien.errors import InputError, InputNotFoundError
@@ -16,12 +16,19 @@ from mien.types.media import Failure
 READABLE_SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
 
 
-def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSource | Failure]:
+def expand(
+    paths: Iterable[str | os.PathLike[str]], without: Iterable[str | os.PathLike[str]] = ()
+) -> Iterator[Path | LiveSource | Failure]:
     """The files behind paths, folders (with all below them) and patterns, each once, in a stable order; live sources.
 
     In folders only files with a known suffix are taken; a file that is named is always taken. What
     matches nothing becomes a `Failure`, so that the rest goes on.
+
+    Args:
+        paths: see above.
+        without: folders of results, such as drawings: where they lie in a folder that is searched, they are left out.
     """
+    results = [Path(folder).resolve() for folder in without]
     seen: set[str] = set()
     for name in paths:
         text = os.fspath(name)
@@ -31,14 +38,16 @@ def expand(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path | LiveSourc
             continue
         # Those of `os.path` say no, instead of raising, to a name that is too long or a folder that may not be entered.
         if os.path.isdir(path):  # noqa: PTH112
-            files = _below(path)
+            files = _below(path, results)
             nothing = "expected pictures or clips in this folder, got none (looked in all folders below it)."
         elif os.path.exists(path) or not glob.has_magic(text):  # noqa: PTH110
             files = [path]
             nothing = ""
         else:
             matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
-            files = [file for match in matches for file in (_below(match) if match.is_dir() else [match])]
+            files = [
+                file for match in matches for file in (_below(match, results) if match.is_dir() else [match])
+            ]
             nothing = (
                 "expected the pattern to match files, got no match. Check it, and quote it for the shell."
             )
@@ -73,12 +82,15 @@ def _is_unicode(path: Path) -> bool:
     return True
 
 
-def _below(folder: Path) -> list[Path]:
-    """Readable files of a folder and those below it, hidden ones left out, sorted."""
+def _below(folder: Path, results: Sequence[Path]) -> list[Path]:
+    """Readable files of a folder and those below it, hidden ones and results left out, sorted."""
+    top = folder.resolve()
+    apart = [one for one in results if one != top and one.is_relative_to(top)]
     return sorted(
         Path(root) / name
-        for root, folders, names in os.walk(folder)
+        for root, _, names in os.walk(folder)
         if not any(part.startswith(".") for part in Path(root).relative_to(folder).parts)
+        and not (apart and any(Path(root).resolve().is_relative_to(one) for one in apart))
         for name in names
         if not name.startswith(".") and Path(name).suffix.lower() in READABLE_SUFFIXES
     )

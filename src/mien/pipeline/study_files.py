@@ -101,13 +101,8 @@ def plan_study(
         raise InputNotFoundError(
             f"expected a folder with the files of a study, got {folder}. Check the path."
         )
-    found = [path for path in expand([folder]) if isinstance(path, Path)]
-    own = None if without is None else Path(without).resolve()
-    there = [
-        path.relative_to(folder).as_posix()
-        for path in found
-        if own is None or own == folder.resolve() or not path.resolve().is_relative_to(own)
-    ]
+    found = expand([folder], () if without is None else [without])
+    there = [path.relative_to(folder).as_posix() for path in found if isinstance(path, Path)]
     plan = _from_names(folder, there) if table is None else _from_table(folder, there, Path(table))
     if not plan.files:
         reasons = "; ".join(f"{path}: {why}" for path, why in plan.left_out[:3])
