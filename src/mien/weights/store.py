@@ -82,6 +82,11 @@ def load_weights(name: str | Path) -> Weights:
             )
         return read_contract(str(name), content)
     path = Path(name)
+    if path.is_dir():
+        raise WeightsError(
+            f"expected an ONNX file, got the folder {path}. A training's run is exported first: "
+            f"mien export {path} --out model.onnx"
+        )
     if not path.is_file():
         if path.suffix == ".onnx" or path.parent != Path():
             raise WeightsError(f"expected an ONNX file at {path}, got nothing there. Check the path.")
