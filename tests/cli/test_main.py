@@ -410,6 +410,9 @@ def test_outputs_of_clips_asked_of_pictures_alone_are_said_to_be_empty(
         capsys, "analyze", portrait_file, "--smooth", "--events", events, "--quiet", "--threads", 1
     )
     assert (code, err) == (0, "mien: no clip was read: nothing to tell for --smooth, --events\n")
+    for rest, said in (("auto", True), (portrait_file, False)):
+        code, _, err = run(capsys, "analyze", portrait_file, "--baseline", rest, "--quiet", "--threads", 1)
+        assert code == 0 and ("nothing to tell for --baseline" in err) is said
 
 
 def test_sparse_frames_and_short_clips_are_said_to_give_no_events_and_no_baseline(

@@ -106,7 +106,9 @@ def test_an_unknown_name_suggests_and_a_missing_file_says_so(tmp_path: Path) -> 
         load_weights(tmp_path / "gone.onnx")
     with pytest.raises(WeightsError, match="expected an ONNX file at"):
         load_weights("gone.onnx")
-    with pytest.raises(WeightsError, match=r"got the folder .*A training's run is exported first: mien export"):
+    with pytest.raises(
+        WeightsError, match=r"got the folder .*A training's run is exported first: mien export"
+    ):
         load_weights(tmp_path)
 
 

@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
     mesh, labels = analyzer.mesh is not None, analyzer.runner.weights.labels
     own = columns_of(labels, mesh, live, options.smooth, baseline is not None)
     read = failed = 0
-    kept_up, notes = LiveCount(), Notes(options)
+    kept_up, notes = LiveCount(), Notes(options, baseline)
     interrupted = False
     with contextlib.ExitStack() as stack:
         files = _Files(options, analyzer, openface.COLUMNS if options.columns == "openface" else own, stack)

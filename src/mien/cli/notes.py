@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from mien.pipeline.events import EVENTS_STEP_S
 from mien.types.media import Failure, FrameResult
@@ -16,10 +17,15 @@ class Notes:
 
     Args:
         options: of `mien analyze`.
+        baseline: what its `--baseline` stands for.
     """
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(
+        self, options: argparse.Namespace, baseline: str | tuple[float, float] | Path | None
+    ) -> None:
         self._asked = [f"--{name}" for name in CLIPS_ONLY if getattr(options, name)]
+        if baseline is not None and not isinstance(baseline, Path):  # a file's is for pictures too
+            self._asked.append("--baseline")
         self._every = options.every is not None
         self._read = self._timed = False
         self._clips = self._sparse = self._faces = 0

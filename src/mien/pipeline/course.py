@@ -65,7 +65,8 @@ def baseline_wish(text: str) -> str | tuple[float, float] | Path:
         return start_s, end_s
     if not Path(text).is_file():
         raise OptionError(
-            f"expected a baseline 'auto', a stretch START-END in seconds, or a picture or clip of the face at rest, got {text!r}"
+            f"expected a baseline 'auto', a stretch START-END in seconds, or a picture or clip of the face at rest, "
+            f"got {text!r}, and there is no such file"
         )
     return Path(text)
 
