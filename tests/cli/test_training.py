@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from mien.cli.main import main
+from mien.engine.checkpoint import load_facts
 from mien.engine.curves import read_log
 
 
@@ -48,6 +50,34 @@ def test_a_folder_is_trained_exported_analysed_and_measured(
     figures = json.loads(capsys.readouterr().out)
     assert figures["split"] == "test" and 0 <= figures["all"]["accuracy"] <= 1
     assert {path.name for path in report.iterdir()} == {"report.json", "report.md", "report.png"}
+
+
+@pytest.mark.slow
+def test_photographs_are_told_from_cut_outs(
+    tmp_path: Path, portrait: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a photograph the largest face counts, and without one it teaches nothing; a cut-out is taken as it is."""
+    random = np.random.default_rng(0)
+    for label in ("happy", "sad"):
+        (tmp_path / "own" / label).mkdir(parents=True)
+        for number in range(12):
+            picture = np.full((600, 900, 3), 90, np.uint8)
+            if number % 4:
+                picture[300:556, 20:276] = (portrait + random.normal(0, 4, portrait.shape)).clip(0, 255)
+            Image.fromarray(picture).save(tmp_path / "own" / label / f"{number:02}.png")
+    settings = ["--set", "epochs=1", "--set", "steps=1", "--set", "batch_size=8", "--set", "size_px=32"]
+    command = ["train", str(tmp_path / "own"), *settings, "--out"]
+    assert main([*command, str(tmp_path / "photos"), "--photos"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"left out\. First: \w+/\d\d\.png: no face found", said) and "say --photos" not in said
+    assert main([*command, str(tmp_path / "crops")]) == 0
+    assert re.search(
+        r"no face found in \d+ of \d+ pictures, .* Of photographs, say --photos", capsys.readouterr().out
+    )
+    for framing, name in (("photo", "photos"), ("crop", "crops")):
+        assert load_facts(tmp_path / name / "last")["framing"] == framing
+    assert main([*command, str(tmp_path / "crops"), "--photos"]) == 2
+    assert "whose framing is 'crop', got 'photo'" in capsys.readouterr().err
 
 
 def test_a_registered_name_is_not_read_as_a_folder(
@@ -104,6 +134,7 @@ def test_ctrl_c_says_what_the_same_command_does(
             ["train", "fer2013_vgg_ferplus", "--data", "x", "--out", "y", "--own-classes"],
             "expected no --own-classes",
         ),
+        (["train", "fer2013_vgg_ferplus", "--data", "x", "--out", "y", "--photos"], "expected no --photos"),
         (["train", "gimefive_rafd", "--out", "x"], "which is neither. Did you mean gimefive_rafdb"),
         (
             ["train", "photos", "--out", "x"],

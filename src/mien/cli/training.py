@@ -57,7 +57,7 @@ def add_verbs(verbs: Any) -> None:
         metavar="FILE.npz",
         help="68 points of each picture, for a rule that needs them",
     )
-    train.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
+    _own_options(train)
     train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     train.add_argument("--compile", action="store_true", help="run through torch.compile")
     train.add_argument("--quiet", action="store_true", help="no progress")
@@ -68,9 +68,7 @@ def add_verbs(verbs: Any) -> None:
     evaluate.add_argument("--data", type=Path, metavar="ROOT", help="folder of the protocol's data set")
     evaluate.add_argument("--split", metavar="NAME", help="default: the protocol's test split")
     evaluate.add_argument("--fold", type=int, default=0, help="which fold is tested, where there are folds")
-    evaluate.add_argument(
-        "--own-classes", action="store_true", help="a folder's names are classes of their own"
-    )
+    _own_options(evaluate)
     evaluate.add_argument(
         "--out", type=Path, metavar="DIR", help="write report.json, report.md and report.png"
     )
@@ -154,6 +152,14 @@ def _train(options: argparse.Namespace) -> int:
     return exits.OK
 
 
+def _own_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--own-classes", action="store_true", help="a folder's names are classes of their own")
+    verb.add_argument(
+        "--photos", action="store_true",
+        help="a folder's pictures are photographs, of which the largest face counts; else each is a cut-out of one face",
+    )  # fmt: skip
+
+
 def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
     """Data set and protocol of a folder of the user's own; options of a registered data set are refused."""
     from mien.datasets.folder import Folder, protocol_of, torn
@@ -163,7 +169,7 @@ def _own(folder: Path, options: argparse.Namespace) -> tuple[Any, Any]:
             raise OptionError(
                 f"expected no {name} for {folder}, a folder of your own that is divided once, got it. Leave it out."
             )
-    dataset = Folder(options.own_classes)
+    dataset = Folder(options.own_classes, options.photos)
     protocol = protocol_of(folder, dataset)
     if not protocol.subjects_disjoint and (people := torn(dataset.rows(folder))):
         print(
@@ -192,6 +198,8 @@ def _root(options: argparse.Namespace, name: str, protocol: str) -> Path:
         raise OptionError(
             f"expected no --own-classes for {name!r}, whose classes are those of {protocol!r}, got it.{own}"
         )
+    if options.photos:
+        raise OptionError(f"expected no --photos for {name!r}, whose pictures are known, got it.{own}")
     if options.data is None:
         raise OptionError(f"expected --data ROOT, the folder of the data set of {protocol!r}, got none.{own}")
     return Path(options.data)

@@ -68,7 +68,7 @@ class Dataset(ABC):
     licence: ClassVar[str]
     apply_at: ClassVar[str]
     layout: ClassVar[str]
-    framing: ClassVar[str]
+    framing: str
     splits: ClassVar[tuple[str, ...]]
     units: ClassVar[tuple[int, ...]] = ()
     expected: ClassVar[Mapping[str, Mapping[str, int]]] = {}

@@ -64,11 +64,11 @@ class Folder(Dataset):
         "or\n"
         "  labels.csv                       path,label[,subject][,split]"
     )
-    framing = "crop"
     splits = PARTS
 
-    def __init__(self, own_classes: bool = False) -> None:
+    def __init__(self, own_classes: bool = False, photos: bool = False) -> None:
         self.own_classes = own_classes
+        self.framing = "photo" if photos else "crop"
 
     def rows(self, root: Path) -> list[Row]:
         """Every picture, by name or in the table's order, each in its part; the id is the relative path."""
@@ -280,7 +280,7 @@ def protocol_of(
 
     Args:
         root: the folder or table.
-        dataset: `Folder(own_classes=True)` for classes of your own.
+        dataset: `Folder(own_classes=True)` for classes of your own, `Folder(photos=True)` for photographs.
         metric: "accuracy", "uar" or "macro_f1".
         name: the protocol's name; that of the folder where it is left out.
 

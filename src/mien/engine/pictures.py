@@ -51,6 +51,7 @@ class Pictures:
         subjects: persons, or `None`.
         found: bool (N,), where the detector found the face.
         failures: what could not be used, and why.
+        framing: the samples', see `mien.datasets.samples.Samples`.
         sha256: of the samples.
         task: the protocol's, "expression" or "action_units"; the labels of the latter are in
             `extras["action_units"]`, and `targets` and `truth` say nothing.
@@ -71,6 +72,7 @@ class Pictures:
     subjects: tuple[str, ...] | None = None
     found: Tensor | None = None
     failures: tuple[str, ...] = ()
+    framing: str = "crop"
     task: str = "expression"
     placed: np.ndarray | None = None
     cues: Cues | None = None
@@ -154,6 +156,7 @@ def prepare(
         subjects=None if samples.subjects is None else tuple(samples.subjects[index] for index in kept),
         found=torch.from_numpy(found),
         failures=tuple(failures),
+        framing=samples.framing,
         task=samples.task,
         placed=placed,
         spare=spare,

@@ -154,8 +154,8 @@ def refuse_another(out: Path, stored: dict[str, Any], own: dict[str, Any]) -> No
     Raises:
         CheckpointError: see above.
     """
-    for name in ("recipe", "labels", "fold", "data", "pictures"):
-        if name not in own or name not in stored:  # an older run has no fold
+    for name in ("recipe", "labels", "fold", "data", "framing", "pictures"):
+        if name not in own or name not in stored:  # an older run has no fold and no framing
             continue
         before, now = stored[name], json.loads(json.dumps(own[name]))
         if name == "recipe":  # a field that is newer than the run has its default

@@ -245,12 +245,19 @@ class Run:
                 self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
 
     def _say_left_out(self) -> None:
-        """Say what could not be used; the checkpoint names the first hundred of each split."""
+        """Say what could not be used, or only as it is; the checkpoint names the first hundred of each split."""
         for name, split in ((self.protocol.train, self.pictures), (self.protocol.select, self.held_out)):
             if split.failures:
                 lost = len(split.failures)
                 first = "; ".join(split.failures[:3])
                 tqdm.write(f"{name}: {lost:,} of {len(split) + lost:,} left out. First: {first}")
+            unseen = 0 if split.found is None else int((~split.found).sum())
+            if unseen and split.framing == "crop":
+                hint = " Of photographs, say --photos." if self.protocol.dataset == "folder" else ""
+                tqdm.write(
+                    f"{name}: no face found in {unseen:,} of {len(split):,} pictures, which are taken to be filled by one."
+                    + hint
+                )
 
     def _say_where(self) -> None:
         """Say it where there is nothing left to do."""
@@ -445,6 +452,7 @@ class Run:
                 self.protocol.select: self.held_out.sha256,
                 **({} if self.pictures.cues is None else {"cues": self.pictures.cues.sha256}),
             },
+            "framing": self.pictures.framing,
             "pictures": {"train": len(self.pictures), "select": len(self.held_out)},
             "failures": {
                 "train": list(self.pictures.failures[:100]),

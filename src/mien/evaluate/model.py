@@ -134,6 +134,7 @@ def measure(
         "model_sha256": runner.weights.sha256,
         "data_sha256": samples.sha256,
         "pixels_sha256": pixels,
+        "framing": samples.framing,
         "face_found": round(float(found.mean()), 4),
         "failures": failures,
         "views": 1,
