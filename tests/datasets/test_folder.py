@@ -205,6 +205,15 @@ def test_a_table_without_its_columns_is_refused(text: str, tmp_path: Path) -> No
         FOLDER.rows(table(tmp_path, text))
 
 
+@pytest.mark.parametrize("second", ["a.png,sad,ann,", "a.png,happy,bea,", "a.png,happy,ann,test"])
+def test_two_lines_that_disagree_on_a_picture_are_refused(second: str, tmp_path: Path) -> None:
+    lines = f"path,label,subject,split\na.png,happy,ann,\nb.png,sad,,\n{second}\n"
+    text = r"expected one label, person and split of each picture .* got others of 'a\.png' in line 4"
+    with pytest.raises(DataError, match=text):
+        FOLDER.rows(table(tmp_path, lines))
+    assert len(FOLDER.rows(table(tmp_path, lines.replace(second, "a.png,happy,ann,")))) == 3
+
+
 def test_an_empty_folder_and_too_few_pictures(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="<class>"):
         FOLDER.rows(tmp_path)

@@ -142,7 +142,8 @@ def _lines(table: Path) -> list[dict[str, str]]:
     """The lines of a table, each with path, label, subject and split, without blanks around them.
 
     Raises:
-        DataError: it is no CSV in UTF-8, lacks a column, or a line lacks its path or label.
+        DataError: it is no CSV in UTF-8, lacks a column, a line lacks its path or label, or two say different things
+            of one picture.
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as stored:
@@ -170,6 +171,13 @@ def _lines(table: Path) -> list[dict[str, str]]:
             f"expected a path and a label in each line of {table}, got {len(bare)} without, the first is line {bare[0]}. Fill "
             "them in, or take these lines out."
         )
+    first: dict[str, dict[str, str]] = {}
+    for number, line in told:
+        if first.setdefault(line["path"], line) != line:
+            raise DataError(
+                f"expected one label, person and split of each picture in {table}, got others of {line['path']!r} in line {number}. "
+                "Take the wrong line out."
+            )
     return [line for _, line in told]
 
 
