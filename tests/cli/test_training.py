@@ -110,6 +110,9 @@ def test_options_that_a_folder_cannot_take_are_refused(
         assert main(["train", str(own_folder), "--out", str(inside)]) == 2
         assert "expected a folder for the run outside of the pictures" in capsys.readouterr().err
     assert {path.name for path in own_folder.iterdir()} == {"happy", "sad"}
+    (tmp_path / "labels.csv").write_text("path,label\n")  # beside a table a run is no class
+    assert main(["train", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "outside of the pictures" not in capsys.readouterr().err
     assert main(["train", str(own_folder), "--out", str(tmp_path / "x"), "--points", "points.npz"]) == 2
     assert "expected no points for 'folder'" in capsys.readouterr().err
 

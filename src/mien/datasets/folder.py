@@ -72,7 +72,7 @@ class Folder(Dataset):
 
     def rows(self, root: Path) -> list[Row]:
         """Every picture, by name or in the table's order, each in its part; the id is the relative path."""
-        table = _table_of(root)
+        table = table_of(root)
         rows = self._of_table(table) if table else self._of_folders(root)
         if not rows:
             raise self.not_found(root)
@@ -124,7 +124,7 @@ class Folder(Dataset):
 
     def reader(self, root: Path, rows: Sequence[Row]) -> Reader:
         """Pictures one by one, grey or RGB, of any size."""
-        table = _table_of(root)
+        table = table_of(root)
         folder = table.parent if table else root
         return lambda index: decode(folder / rows[index].id, folder / rows[index].id)
 
@@ -181,7 +181,8 @@ def _lines(table: Path) -> list[dict[str, str]]:
     return [line for _, line in told]
 
 
-def _table_of(root: Path) -> Path | None:
+def table_of(root: Path) -> Path | None:
+    """The table of a folder of the user's own, or `None` where its folders' names are the classes."""
     if root.suffix.lower() == ".csv" and root.is_file():
         return root
     return root / "labels.csv" if (root / "labels.csv").is_file() else None

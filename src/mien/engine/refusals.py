@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mien.datasets.folder import table_of
 from mien.datasets.protocol import Protocol
 from mien.engine.checkpoint import has_checkpoint, load_facts
 from mien.engine.network import build, start, task_of
@@ -38,12 +39,12 @@ def rehearse(recipe: Recipe, protocol: Protocol, out: Path, fold: int, compiled:
 
 
 def refuse_place(out: Path, pictures: Path) -> None:
-    """Refuse a run inside a folder of the user's own pictures, where it would be taken for classes.
+    """Refuse a run inside class folders of the user's own, where it would be taken for a class.
 
     Raises:
         OptionError: see above.
     """
-    if pictures.is_dir() and out.resolve().is_relative_to(pictures.resolve()):
+    if pictures.is_dir() and table_of(pictures) is None and out.resolve().is_relative_to(pictures.resolve()):
         raise OptionError(
             f"expected a folder for the run outside of the pictures in {pictures}, whose folders are classes, got {out}. "
             "Name one beside it."
