@@ -214,6 +214,19 @@ def test_two_lines_that_disagree_on_a_picture_are_refused(second: str, tmp_path:
     assert len(FOLDER.rows(table(tmp_path, lines.replace(second, "a.png,happy,ann,")))) == 3
 
 
+def test_what_analysis_reads_teaches_and_what_it_cannot_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "sad/a.png")
+    for name in ("b.jfif", "c.gif", "d.tga"):
+        Image.open(tmp_path / "sad" / "a.png").convert("L").save(
+            tmp_path / "sad" / name, "JPEG" if "jf" in name else None
+        )
+    (tmp_path / "sad" / "e.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    found = FOLDER.verify(tmp_path)
+    assert sum(found.counts[part].get("sad", 0) for part in found.counts) == 5
+    (problem,) = found.problems
+    assert "e.HEIC" in problem
+
+
 def test_an_empty_folder_and_too_few_pictures(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="<class>"):
         FOLDER.rows(tmp_path)

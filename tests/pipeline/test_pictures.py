@@ -181,6 +181,23 @@ def test_a_file_is_described_by_its_first_bytes(content: bytes, text: str) -> No
     assert describe(content).startswith(text)
 
 
+@pytest.mark.parametrize("kind", ["dng", "preview", "cr2"])
+def test_a_preview_does_not_pass_for_a_raw_file(kind: str, tmp_path: Path, portrait: np.ndarray) -> None:
+    """Pillow opens the small picture inside; a plain TIFF, also of several pages, is read."""
+    tags = {"dng": {50706: b"\1\4\0\0"}, "preview": {254: 1}, "cr2": {}}[kind]
+    small = Image.fromarray(portrait).resize((160, 160)).convert("L")
+    path = saved(small, tmp_path / "a.tif", tiffinfo=tags)
+    if kind == "cr2":  # Canon's mark stands between the header and the directory
+        content = path.read_bytes()
+        path.write_bytes(content[:4] + struct.pack("<I", 16) + b"CR\2\0" + bytes(4) + content[8:])
+        assert Image.open(path).size == (160, 160)
+    with pytest.raises(InputError, match="got a camera's raw file, of which only a small preview"):
+        read_picture(path)
+    pages = tmp_path / "pages.tif"
+    small.save(pages, save_all=True, append_images=[small])
+    assert read_picture(pages).shape == (160, 160, 3)
+
+
 def test_damaged_exif_data_do_not_cost_the_picture(tmp_path: Path, portrait: np.ndarray) -> None:
     path = saved(
         Image.fromarray(portrait), tmp_path / "a.jpg", exif=b"Exif\0\0II*\0", dpi=(72, 72), quality=95

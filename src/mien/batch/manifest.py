@@ -10,7 +10,7 @@ from typing import Any
 
 from mien.batch.place import file_system, is_address
 from mien.errors import DataError, InputNotFoundError, MissingExtraError
-from mien.pipeline.inputs import READABLE_SUFFIXES, expand
+from mien.pipeline.inputs import SEARCHED_SUFFIXES, expand
 from mien.types.media import Failure
 
 COLUMN = "path"
@@ -91,7 +91,7 @@ class Manifest:
                 str(one) if self.is_pattern else str(Path(str(one)).relative_to(self.source)) for one in found
             ]
         many = self.system.glob if self.is_pattern else self.system.find
-        kept = sorted(path for path in many(self.path) if Path(path).suffix.lower() in READABLE_SUFFIXES)
+        kept = sorted(path for path in many(self.path) if Path(path).suffix.lower() in SEARCHED_SUFFIXES)
         if not self.root:
             return [str(self.system.unstrip_protocol(path)) for path in kept]
         return [path[len(self.path) :].lstrip("/") for path in kept]

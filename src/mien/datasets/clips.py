@@ -17,11 +17,11 @@ import numpy as np
 
 from mien.datasets.dataset import Dataset, Kept, Reader, Row
 from mien.datasets.held_out import HELD_OUT, hold_out
-from mien.datasets.pictures import SUFFIXES
 from mien.datasets.protocol import Protocol
 from mien.datasets.reading import files_of, read_picture
 from mien.datasets.samples import Clip
 from mien.errors import DataError
+from mien.transforms.pixels import PICTURE_SUFFIXES
 
 MOST_HIDDEN = 0.1
 """Share of a video's frames that may be missing or hidden (an edit list hides some) before it counts as broken off."""
@@ -38,7 +38,7 @@ def open_clip(path: Path) -> Clip:
     Raises:
         DataError: there is nothing, or no frame in it.
     """
-    return clip_of_pictures(files_of(path, *SUFFIXES), path) if path.is_dir() else clip_of_video(path)
+    return clip_of_pictures(files_of(path, *PICTURE_SUFFIXES), path) if path.is_dir() else clip_of_video(path)
 
 
 def clip_of_pictures(files: Sequence[Path], name: object) -> Clip:

@@ -30,11 +30,12 @@ from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, named_classes, register
 from mien.datasets.drawn import grey_faces
-from mien.datasets.pictures import SUFFIXES, decode
+from mien.datasets.pictures import decode
 from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Samples
 from mien.errors import DataError, OptionError
 from mien.labels.expressions import EXPRESSIONS, FERPLUS_VOTES, order
+from mien.transforms.pixels import PICTURE_SUFFIXES
 
 CLASSES = order("fer2013")
 USAGES = {"Training": "train", "PublicTest": "public_test", "PrivateTest": "private_test"}
@@ -239,7 +240,7 @@ def _folder_rows(root: Path) -> list[Row]:
         folders = sorted(path for path in (root / split).iterdir() if path.is_dir())
         named = named_classes((folder.name for folder in folders), root / split, CLASSES)
         for folder in folders:
-            files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+            files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
             found += [
                 Row(str(path.relative_to(root).as_posix()), split, named[folder.name]) for path in files
             ]

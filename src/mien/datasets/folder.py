@@ -24,11 +24,14 @@ from PIL import Image
 
 from mien.datasets.dataset import Dataset, Reader, Row, named_classes, register
 from mien.datasets.drawn import grey_faces
-from mien.datasets.pictures import SUFFIXES, decode
+from mien.datasets.pictures import decode
 from mien.datasets.protocol import Protocol, freeze, name_share
 from mien.errors import DataError
 from mien.labels.expressions import EXPRESSIONS
+from mien.transforms.pixels import CAMERA_SUFFIXES, PICTURE_SUFFIXES
 
+SUFFIXES = PICTURE_SUFFIXES | CAMERA_SUFFIXES | {".gif"}
+"""Of files in class folders; what a camera wrote and cannot be read is told with what else was left out."""
 PARTS = ("train", "select", "test")
 SPLIT_NAMES = {
     "train": "train",

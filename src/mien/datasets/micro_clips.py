@@ -16,12 +16,12 @@ import numpy as np
 
 from mien.datasets.dataset import Dataset, Reader, Row
 from mien.datasets.drawn import drawn_face, save, stable_seed
-from mien.datasets.pictures import SUFFIXES
 from mien.datasets.protocol import Protocol
 from mien.datasets.reading import files_of, read_picture, wrong
 from mien.datasets.sheets import read_sheet, write_sheet
 from mien.errors import DataError, UnknownNameError
 from mien.labels.micro import MICRO, MICRO_OF, micro_canonical
+from mien.transforms.pixels import PICTURE_SUFFIXES
 
 DRAWN_PEOPLE, DRAWN_PX = 3, 64
 DRAWN_FRAMES = (1, 5, 9)
@@ -76,7 +76,7 @@ class MicroClips(Dataset):
             raise wrong(str(folder), "a folder with the frames of a clip", "none")
         numbered = {
             int(found[1]): path
-            for path in files_of(folder, *SUFFIXES)
+            for path in files_of(folder, *PICTURE_SUFFIXES)
             if (found := _NUMBER.search(path.stem))
         }
         onset, offset = (row.extras[name] for name in ("onset", "offset"))

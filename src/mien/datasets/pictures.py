@@ -11,9 +11,6 @@ from PIL import Image
 from mien.errors import DataError
 from mien.transforms import pixels
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
-"""Endings, in small letters, of files that are taken for pictures when a folder is listed."""
-
 
 def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarray:
     """A picture file as uint8, grey (H, W) where it is stored grey, else RGB (H, W, 3), as analysis reads it: 16 bits are
@@ -29,6 +26,8 @@ def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarr
     """
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+            if pixels.is_raw_preview(picture):
+                raise ValueError("a camera's raw file, of which only a small preview could be read")
             picture.load()
             turned = pixels.upright(picture) if upright else picture
             if turned.mode in ("1", "L") and "transparency" not in turned.info:

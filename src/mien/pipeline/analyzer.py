@@ -362,7 +362,7 @@ def _is_clip_by_content(path: Path) -> bool:
     with path.open("rb") as stored:
         head = stored.read(12)
     if head[4:8] == b"ftyp":
-        return not head[8:12].decode("latin1").startswith(("hei", "hev", "mif", "avif", "avis"))
+        return not head[8:12].decode("latin1").startswith(("hei", "hev", "mif", "avif", "avis", "crx"))
     return head[:4] == b"\x1aE\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from mien.errors import InputError, InputNotFoundError
 from mien.pipeline.clips import CLIP_SUFFIXES
 from mien.pipeline.live import LiveSource, live_source
-from mien.pipeline.pictures import PICTURE_SUFFIXES
+from mien.transforms.pixels import CAMERA_SUFFIXES, PICTURE_SUFFIXES
 from mien.types.media import Failure
 
 READABLE_SUFFIXES = PICTURE_SUFFIXES | CLIP_SUFFIXES
+SEARCHED_SUFFIXES = READABLE_SUFFIXES | CAMERA_SUFFIXES
 
 
 def expand(
@@ -83,7 +84,7 @@ def _is_unicode(path: Path) -> bool:
 
 
 def _below(folder: Path, results: Sequence[Path]) -> list[Path]:
-    """Readable files of a folder and those below it, hidden ones and results left out, sorted."""
+    """What a folder and those below it hold for mien, hidden files and results left out, sorted."""
     top = folder.resolve()
     apart = [one for one in results if one != top and one.is_relative_to(top)]
     return sorted(
@@ -92,5 +93,5 @@ def _below(folder: Path, results: Sequence[Path]) -> list[Path]:
         if not any(part.startswith(".") for part in Path(root).relative_to(folder).parts)
         and not (apart and any(Path(root).resolve().is_relative_to(one) for one in apart))
         for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in READABLE_SUFFIXES
+        if not name.startswith(".") and Path(name).suffix.lower() in SEARCHED_SUFFIXES
     )

@@ -13,30 +13,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mien.errors import InputError, ShapeError, TooManyPixelsError
-from mien.transforms.pixels import to_rgb, upright
+from mien.transforms.pixels import is_raw_preview, to_rgb, upright
 
-PICTURE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".avif",
-        ".ico",
-        ".tga",
-    ]
-)
 LARGEST_TILE_PX = 1024
 """By so much the tiles of a TIFF may be larger than it is."""
 MAX_PIXELS = 150_000_000
@@ -90,6 +68,7 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
             with Image.open(stored, formats=formats) as picture:
                 _refuse_huge(picture.size)
+                _refuse_raw(picture)
                 _refuse_tiles(picture)
                 yield picture
     except UnidentifiedImageError:
@@ -107,6 +86,13 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
         raise InputError(
             f"expected a whole picture, got one that breaks off or is damaged ({error}). Copy or export it again."
         ) from None
+
+
+def _refuse_raw(picture: Image.Image) -> None:
+    if is_raw_preview(picture):
+        raise InputError(
+            "expected a picture, got a camera's raw file, of which only a small preview could be read. Convert it to JPEG."
+        )
 
 
 def _refuse_tiles(picture: Image.Image) -> None:
@@ -165,6 +151,8 @@ def describe(head: bytes) -> str:
             return text
     if head[4:8] == b"ftyp":
         brand = head[8:12].decode("latin1")
+        if brand.startswith("crx"):
+            return "a camera's raw file"
         return "a HEIC picture" if brand.startswith(("hei", "hev", "mif")) else f"an MP4-like file ({brand})"
     if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
         return f"text that begins {head[:24].decode()!r}"

@@ -24,6 +24,7 @@ from pathlib import Path
 from mien.errors import DataError, InputNotFoundError
 from mien.evaluate.audit_data import read_rows
 from mien.pipeline.inputs import READABLE_SUFFIXES, expand
+from mien.transforms.pixels import CAMERA_SUFFIXES
 
 ROLES = ("participant", "session", "condition", "stimulus")
 """What a study knows of a file, in the order of the columns."""
@@ -33,10 +34,6 @@ KEYS = {
 }  # fmt: skip
 """Keys of names -> what they say; other keys are carried along under their own name."""
 PAIR = re.compile(r"([A-Za-z]+)-([^_]+)")
-UNREAD_SUFFIXES = frozenset(
-    (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".rw2", ".orf", ".insv", ".braw")
-)
-"""Of cameras, besides those that the system knows as pictures and clips."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,11 @@ def plan_study(
             f"expected a folder with the files of a study, got {folder}. Check the path."
         )
     found = expand([folder], () if without is None else [without])
-    there = [path.relative_to(folder).as_posix() for path in found if isinstance(path, Path)]
+    there = [
+        path.relative_to(folder).as_posix()
+        for path in found
+        if isinstance(path, Path) and path.suffix.lower() in READABLE_SUFFIXES
+    ]
     plan = _from_names(folder, there) if table is None else _from_table(folder, there, Path(table))
     if not plan.files:
         reasons = "; ".join(f"{path}: {why}" for path, why in plan.left_out[:3])
@@ -133,7 +134,7 @@ def _unread(folder: Path) -> list[tuple[str, str]]:
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() not in READABLE_SUFFIXES
         and (
-            path.suffix.lower() in UNREAD_SUFFIXES
+            path.suffix.lower() in CAMERA_SUFFIXES
             or (mimetypes.guess_type(path.name)[0] or "").startswith(("image/", "video/"))
         )
         and path.is_file()

@@ -5,6 +5,20 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageOps
 
+PICTURE_SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm",
+        ".jp2", ".avif", ".ico", ".tga",
+    )
+)  # fmt: skip
+"""Endings, in small letters, of files that are taken for pictures when a folder is listed."""
+CAMERA_SUFFIXES = frozenset(
+    (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".rw2", ".orf", ".insv", ".braw")
+)
+"""Of cameras, and not read; where a folder holds them they become failures that say so."""
+DNG_VERSION, KIND_OF_IMAGE, PREVIEW = 50706, 254, 1
+"""Tags of a TIFF (DNG 1.4, TIFF 6.0): what only DNG has, and the bit that says "a smaller copy of another image"."""
+
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
     """Any Pillow picture as RGB uint8 (H, W, 3)."""
@@ -28,3 +42,15 @@ def upright(picture: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(picture)
     except Exception:  # Pillow raises whatever it stumbles over in them
         return picture
+
+
+def is_raw_preview(picture: Image.Image) -> bool:
+    """Whether a picture, opened and not yet loaded, is the preview (often 160 x 120) of a camera's raw file that is a TIFF."""
+    if picture.format != "TIFF":
+        return False
+    tags, stream = picture.tag_v2, picture.fp  # type: ignore[attr-defined]
+    place = stream.tell()
+    stream.seek(8)
+    canon = stream.read(2) == b"CR"
+    stream.seek(place)
+    return canon or DNG_VERSION in tags or bool(int(tags.get(KIND_OF_IMAGE, 0)) & PREVIEW)
