@@ -28,8 +28,8 @@ def test_a_folder_gives_its_readable_files_sorted(tree: Path) -> None:
 
 def test_what_a_camera_wrote_is_no_less_there_for_being_unreadable(tree: Path) -> None:
     """It becomes a failure when it is read, not a file that nobody hears of."""
-    (tree / "sub" / "IMG_1.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic")
-    assert names([tree / "sub"], tree)[0] == "sub/IMG_1.HEIC"
+    (tree / "sub" / "IMG_1.NEF").write_bytes(b"II*\0")
+    assert names([tree / "sub"], tree)[0] == "sub/IMG_1.NEF"
 
 
 def test_a_named_file_is_always_taken(tree: Path) -> None:

@@ -12,6 +12,7 @@ from mien.errors import InputError, ShapeError
 from mien.pipeline import pictures
 from mien.pipeline.analyzer import Analyzer
 from mien.pipeline.pictures import check_array, describe, read_picture
+from mien.transforms import pixels
 
 
 def saved(picture: Image.Image, path: Path, **options) -> Path:
@@ -179,6 +180,25 @@ def test_a_hundred_million_pixels_are_within_the_promise(tmp_path: Path) -> None
 )
 def test_a_file_is_described_by_its_first_bytes(content: bytes, text: str) -> None:
     assert describe(content).startswith(text)
+
+
+def test_heic_is_read_upright_where_the_extra_is_installed(
+    tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made of the NASA portrait at half its size, stored turned, as telephones do."""
+    path = Path(__file__).parent / "files" / "astronaut_turned.heic"
+    monkeypatch.setattr(pixels, "_learned_heic", lambda: False)
+    Image.init()  # or what is registered from here on is lost with the patch
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    with pytest.raises(
+        InputError, match=r"got a HEIC picture\. Install what reads it, pip install 'mien\[heic\]', or"
+    ):
+        read_picture(path)
+    monkeypatch.undo()
+    pytest.importorskip("pi_heif", reason="needs pip install 'mien[heic]'")
+    wanted = np.asarray(Image.fromarray(astronaut).reduce(2), float)
+    assert np.abs(read_picture(path) - wanted).mean() < 6
+    assert np.array_equal(decode(path, path), read_picture(path))
 
 
 @pytest.mark.parametrize("kind", ["dng", "preview", "cr2"])

@@ -133,16 +133,16 @@ def test_what_mien_does_not_read_is_told_and_not_lost(tmp_path: Path) -> None:
     empty_files(
         tmp_path,
         "sub-1_cond-a.png",
-        "sub-2_cond-a.heic",
+        "sub-2_cond-a.nef",
         "sub-3_cond-a.svg",
         "notes.txt",
-        ".hidden.heic",
+        ".hidden.nef",
         "sub-4_cond-a.m2ts",
     )
     plan = plan_study(tmp_path)
     assert [file.path for file in plan.files] == ["sub-1_cond-a.png", "sub-4_cond-a.m2ts"]
     assert [path for path, why in plan.left_out if "convert it" in why] == [
-        "sub-2_cond-a.heic",
+        "sub-2_cond-a.nef",
         "sub-3_cond-a.svg",
     ]
     assert sha256_of(tmp_path / "gone.png") is None

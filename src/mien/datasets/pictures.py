@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mien.errors import DataError
 from mien.transforms import pixels
@@ -25,7 +24,7 @@ def decode(source: Path | bytes, name: object, upright: bool = True) -> np.ndarr
         DataError: it is missing, empty, damaged or no picture.
     """
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
+        with pixels.opened(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             if pixels.is_raw_preview(picture):
                 raise ValueError("a camera's raw file, of which only a small preview could be read")
             picture.load()

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mien.errors import InputError, ShapeError, TooManyPixelsError
-from mien.transforms.pixels import is_raw_preview, to_rgb, upright
+from mien.transforms.pixels import is_raw_preview, opened, to_rgb, upright
 
+HEIC = "a HEIC picture"
 LARGEST_TILE_PX = 1024
 """By so much the tiles of a TIFF may be larger than it is."""
 MAX_PIXELS = 150_000_000
@@ -66,15 +67,16 @@ def _opened(stored: IO[bytes], formats: tuple[str, ...] | None) -> Iterator[Imag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit decides
-            with Image.open(stored, formats=formats) as picture:
+            with opened(stored, formats) as picture:
                 _refuse_huge(picture.size)
                 _refuse_raw(picture)
                 _refuse_tiles(picture)
                 yield picture
     except UnidentifiedImageError:
+        kind = describe(head)
+        heic = " Install what reads it, pip install 'mien[heic]', or convert" if kind == HEIC else " Convert"
         raise InputError(
-            f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {describe(head)}. "
-            "Convert it to JPEG or PNG."
+            f"expected a picture (JPEG, PNG, WebP, TIFF, BMP, GIF, ...), got {kind}.{heic} it to JPEG or PNG."
         ) from None
     except Image.DecompressionBombError:
         raise TooManyPixelsError(
@@ -153,7 +155,7 @@ def describe(head: bytes) -> str:
         brand = head[8:12].decode("latin1")
         if brand.startswith("crx"):
             return "a camera's raw file"
-        return "a HEIC picture" if brand.startswith(("hei", "hev", "mif")) else f"an MP4-like file ({brand})"
+        return HEIC if brand.startswith(("hei", "hev", "mif")) else f"an MP4-like file ({brand})"
     if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
         return f"text that begins {head[:24].decode()!r}"
     return f"unknown content that begins {head[:8].hex(' ')!r}"

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import IO
+
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 PICTURE_SUFFIXES = frozenset(
     (
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm",
-        ".jp2", ".avif", ".ico", ".tga",
+        ".jp2", ".avif", ".ico", ".tga", ".heic", ".heif",
     )
 )  # fmt: skip
 """Endings, in small letters, of files that are taken for pictures when a folder is listed."""
-CAMERA_SUFFIXES = frozenset(
-    (".heic", ".heif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".rw2", ".orf", ".insv", ".braw")
-)
-"""Of cameras, and not read; where a folder holds them they become failures that say so."""
+CAMERA_SUFFIXES = frozenset((".cr2", ".cr3", ".nef", ".arw", ".dng", ".rw2", ".orf", ".insv", ".braw"))
+"""Of cameras, raw, and not read; where a folder holds them they become failures that say so."""
 DNG_VERSION, KIND_OF_IMAGE, PREVIEW = 50706, 254, 1
 """Tags of a TIFF (DNG 1.4, TIFF 6.0): what only DNG has, and the bit that says "a smaller copy of another image"."""
+
+
+def opened(source: Path | IO[bytes], formats: tuple[str, ...] | None = None) -> Image.Image:
+    """`PIL.Image.open`, by default of HEIC too where the extra `mien[heic]` is installed.
+
+    Args:
+        source: what is opened.
+        formats: of Pillow, that may be read; by default all, and HEIC.
+
+    Raises:
+        UnidentifiedImageError: it is no picture.
+    """
+    try:
+        return Image.open(source, formats=formats)
+    except UnidentifiedImageError:
+        if formats is not None or not _learned_heic():
+            raise
+        return Image.open(source)
+
+
+@functools.cache
+def _learned_heic() -> bool:
+    """Teach Pillow HEIC; false where the extra is not installed."""
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener()
+    return True
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
