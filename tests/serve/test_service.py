@@ -122,7 +122,8 @@ def test_networks_for_the_browser(client, analyzer):
     assert preprocess["template"] == "mien_face_v1" and len(preprocess["template_points"]) == 5
 
 
-def test_the_browsers_runtime_is_served_where_it_was_fetched(start, tools, monkeypatch):
+def test_the_browsers_runtime_is_served_where_it_was_fetched(start, tools, monkeypatch, tmp_path):
+    monkeypatch.setenv("MIEN_HOME", str(tmp_path))  # one's own may hold it
     with start() as client:
         assert tools.kind_of(client.get("/ort/ort.wasm.min.mjs")) == (404, "not_found")
         assert "mien weights fetch onnxruntime_web" in client.get("/ort/ort.wasm.min.mjs").text
