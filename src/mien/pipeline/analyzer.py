@@ -35,7 +35,7 @@ from mien.pipeline.clips import (
 from mien.pipeline.course import CourseBuilder, CourseObserver, Wish, held_back, live_in_time
 from mien.pipeline.inputs import expand
 from mien.pipeline.live import LiveSource, read_live
-from mien.pipeline.pictures import check_array, read_picture
+from mien.pipeline.pictures import PICTURE_BRANDS, check_array, read_picture
 from mien.pipeline.tracking import Tracker
 from mien.types.faces import Faces
 from mien.types.media import Failure, FrameResult
@@ -362,7 +362,7 @@ def _is_clip_by_content(path: Path) -> bool:
     with path.open("rb") as stored:
         head = stored.read(12)
     if head[4:8] == b"ftyp":
-        return not head[8:12].decode("latin1").startswith(("hei", "hev", "mif", "avif", "avis", "crx"))
+        return head[8:11] not in PICTURE_BRANDS
     return head[:4] == b"\x1aE\xdf\xa3" or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
 
 

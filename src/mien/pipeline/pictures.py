@@ -15,6 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from mien.errors import InputError, ShapeError, TooManyPixelsError
 from mien.transforms.pixels import is_raw_preview, opened, to_rgb, upright
 
+PICTURE_BRANDS = (b"hei", b"hev", b"mif", b"avi", b"crx")
+"""Begin of the brand of pictures that are stored as MP4 files are: HEIC, AVIF, Canon's raw files."""
 HEIC = "a HEIC picture"
 LARGEST_TILE_PX = 1024
 """By so much the tiles of a TIFF may be larger than it is."""

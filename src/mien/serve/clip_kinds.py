@@ -6,8 +6,7 @@ as one of these containers does, and each gets the ending under which FFmpeg and
 
 from __future__ import annotations
 
-PICTURE_BRANDS = (b"hei", b"hev", b"mif", b"avi")
-"""Pictures that are stored as MP4 files are: HEIC, AVIF."""
+from mien.pipeline.pictures import PICTURE_BRANDS
 
 
 def clip_suffix(head: bytes) -> str | None:
