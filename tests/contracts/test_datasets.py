@@ -13,11 +13,11 @@ import pytest
 
 from mien.datasets.dataset import DATASETS, Dataset
 from mien.datasets.folder import protocol_of
-from mien.datasets.pictures import SUFFIXES
 from mien.datasets.protocol import Protocol, load_protocol, protocol_from, protocol_names, protocol_text
 from mien.datasets.samples import Samples
 from mien.errors import DataNotFoundError, ProtocolError
 from mien.labels.expressions import EXPRESSIONS
+from mien.transforms.pixels import PICTURE_SUFFIXES
 
 PER_CLASS = 4
 PAGE = Path(__file__).parents[2] / "docs" / "datasets.md"
@@ -187,7 +187,7 @@ def test_a_damaged_picture_is_a_problem_and_no_exception(dataset: Dataset, tmp_p
 def damage(root: Path) -> None:
     """Spoil the pictures: loose files, members of archives, numbers in tables; an npz file loses its end."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
-    pictures = [path for path in files if path.suffix.lower() in (*SUFFIXES, ".mp4", ".avi")]
+    pictures = [path for path in files if path.suffix.lower() in (*PICTURE_SUFFIXES, ".mp4", ".avi")]
     for path in pictures:
         path.write_bytes(b"\xff\xd8 no picture")
     for path in files if not pictures else ():
