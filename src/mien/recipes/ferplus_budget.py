@@ -58,6 +58,7 @@ register(
     budgeted("poster_pp", 8.59e9),
     budgeted("hsemotion_b0", 0.126e9, size_px=128, mtl=False),
     budgeted("hsemotion_mbf", 0.438e9, mtl=False),
+    budgeted("hsemotion_mobilevit", 0.456e9, size_px=128, mtl=False),
     budgeted("ddamfn", 0.540e9),
     budgeted("gimefive", 0.313e9),
     budgeted("multitask_cnn", 0.143e9),
