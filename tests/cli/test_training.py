@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.cli.main import main
 from mien.engine.checkpoint import load_facts
-from mien.engine.curves import read_log
+from mien.engine.journal import read_log
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from mien.datasets.dataset import DATASETS
 from mien.datasets.protocol import load_protocol
 from mien.engine import checkpoint
 from mien.engine.checkpoint import load_checkpoint, load_network, part
-from mien.engine.curves import read_log
 from mien.engine.distributed import Group
+from mien.engine.journal import read_log
 from mien.engine.pictures import Pictures
 from mien.engine.recipe import override
 from mien.engine.train import Run, _pieces, train

@@ -16,8 +16,8 @@ from mien.datasets.protocol import Protocol
 from mien.datasets.samples import Samples
 from mien.engine import cut_outs as module
 from mien.engine.checkpoint import load_checkpoint, load_start
-from mien.engine.curves import read_log
 from mien.engine.export import export
+from mien.engine.journal import read_log
 from mien.engine.pictures import Pictures, prepare
 from mien.engine.recipe import Recipe, override
 from mien.engine.selection import of_units

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import Any
 
+from mien.engine.journal import read_log
 from mien.files import whole, write_whole
-
-
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """The epochs in `log.jsonl`, one a line; empty before the first."""
-    path = run / "log.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    return [line for line in lines if "epoch" in line]
 
 
 def write_curves(run: Path) -> None:

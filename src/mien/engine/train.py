@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +36,7 @@ from mien.engine.checkpoint import (
 from mien.engine.cues import load_points, with_cues
 from mien.engine.curves import write_curves
 from mien.engine.distributed import Group, process_group
+from mien.engine.journal import cut_log, log_epoch, tell_epoch, tell_left_out, tell_standing, tell_start
 from mien.engine.network import build, predict, preprocess_of, start, task_of
 from mien.engine.optim import Sam, held_statistics, learning_rate, optimiser
 from mien.engine.pictures import Pictures, prepare
@@ -54,9 +52,9 @@ from mien.engine.refusals import (
     rehearse,
 )
 from mien.engine.selection import of_expressions, of_units
+from mien.engine.stopping import asked_to_stop
 from mien.engine.views import batches, seed_of, steps_an_epoch
 from mien.errors import DataError, OptionError, TrainingError
-from mien.files import write_whole
 from mien.methods.method import METHODS, Method
 from mien.methods.task import Batch
 
@@ -229,47 +227,19 @@ class Run:
             KeyboardInterrupt: it was stopped so.
         """
         self._resume()
-        if self.started is not None and not self.quiet:
-            tqdm.write("started from {source}: {taken} tensors; fresh: {fresh}".format(**self.started))
-            if "other_labels" in self.started:
-                tqdm.write(f"its last layer was for {', '.join(self.started['other_labels'])}; ours is fresh")
         if not self.quiet:
-            self._say_left_out()
-            self._say_where()
-        with _asked_to_stop() as self.stop:
+            tell_start(self.started)
+            own = self.protocol.dataset == "folder"
+            tell_left_out(self.protocol.train, self.pictures, own)
+            tell_left_out(self.protocol.select, self.held_out, own)
+            tell_standing(self.state, self.recipe.epochs)
+        with asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
                 started = time.time()
                 steps_done = self.state["done"]
                 loss = self._epoch()
                 seconds = time.time() - started
                 self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
-
-    def _say_left_out(self) -> None:
-        """Say what could not be used, or only as it is; the checkpoint names the first hundred of each split."""
-        for name, split in ((self.protocol.train, self.pictures), (self.protocol.select, self.held_out)):
-            if split.failures:
-                lost = len(split.failures)
-                first = "; ".join(split.failures[:3])
-                tqdm.write(f"{name}: {lost:,} of {len(split) + lost:,} left out. First: {first}")
-            unseen = 0 if split.found is None else int((~split.found).sum())
-            if unseen and split.framing == "crop":
-                hint = " Of photographs, say --photos." if self.protocol.dataset == "folder" else ""
-                tqdm.write(
-                    f"{name}: no face found in {unseen:,} of {len(split):,} pictures, which are taken to be filled by one."
-                    + hint
-                )
-
-    def _say_where(self) -> None:
-        """Say it where there is nothing left to do."""
-        done = self.state["epoch"]
-        if self.state["stopped"]:
-            looks = self.state["since_best"]
-            tqdm.write(
-                f"this run stopped early after epoch {done}, {looks} looks without a better score; more epochs need "
-                "another --out"
-            )
-        elif done == self.recipe.epochs:
-            tqdm.write(f"all {done} epochs of this run are done")
 
     def _epoch(self) -> float:
         """The rest of the present epoch; gives the mean loss."""
@@ -404,7 +374,9 @@ class Run:
             if better:
                 self._save_best(line["epoch"], score)
             # The line first: of an epoch that the checkpoint does not know, it is dropped and written again.
-            self._log(line)
+            log_epoch(self.out, line)
+            if not self.quiet:
+                tell_epoch(line, self.recipe.epochs, self.protocol.select)
             self._save_last()
             write_curves(self.out)
 
@@ -421,19 +393,6 @@ class Run:
             lacking = not has_checkpoint(best) or load_facts(best)["epoch"] != last
         if lacking:
             self._save_best(last, self.selection()[0])
-
-    def _log(self, line: dict[str, Any]) -> None:
-        with (self.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
-        if not self.quiet:
-            seen = ""
-            if line["select_score"] is not None:
-                seen = f"{line['metric']} on {self.protocol.select} {line['select_score']:.4f}  "
-                seen += f"NLL {line['select_nll']:.4f}  "
-            tqdm.write(
-                f"epoch {line['epoch'] + 1}/{self.recipe.epochs}  loss {line['loss']:.4f}  {seen}"
-                f"{line['pictures_per_s']:.0f} pictures/s"
-            )
 
     def facts(self) -> dict[str, Any]:
         """What travels with the weights."""
@@ -486,43 +445,10 @@ class Run:
             self.state = {"since_drop": facts["state"]["since_best"], **facts["state"]}
         if self.group.leads:
             with contextlib.suppress(OSError):
-                self._cut_log()
+                cut_log(self.out, self.state["epoch"])
             if self.state["epoch"] >= self.recipe.epochs:
                 self._complete()
         self.group.share(self.network)
-
-    def _cut_log(self) -> None:
-        """Drop lines of epochs that the checkpoint does not know, and one that a kill tore."""
-        path = self.out / "log.jsonl"
-        if not path.is_file():
-            return
-        kept = []
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                if json.loads(line)["epoch"] < self.state["epoch"]:
-                    kept.append(line)
-        write_whole(path, "".join(line + "\n" for line in kept))
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, instead of breaking off in a step; a second one breaks off."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread may handle signals
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if event.is_set():
-            raise KeyboardInterrupt
-        event.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _pieces(batch: Batch, parts: int, device: torch.device) -> list[Batch]:
