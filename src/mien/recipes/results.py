@@ -32,7 +32,7 @@ COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set se
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
 included; milliseconds are on one thread of the row's machine, some beside other work (a machine with AVX512 is another
 processor, which computes in bfloat16, and a row had one core of it). `ferbody.safetensors` is the network of the row
-`fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself."""
+`fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself, as `fer_s1`, its run of seed 1."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
 
