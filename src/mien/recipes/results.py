@@ -26,7 +26,7 @@ as published), the epoch chosen on the selection split; intervals are 95 % boots
 
 Recipes that end in `_ferplus_budget` have one budget, 2e13 multiply-accumulates forward from random weights (97 % of it at
 least), but for the changes that a row names: a network that spends more on a face sees fewer. The largest see a part of one pass,
-and where UAR is 12.5 the network names one class always: it says that the budget is too small for it, and nothing else.
+and where UAR is 12.5 the network names one class always: it says that budget or rate do not suit it, and nothing else.
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
