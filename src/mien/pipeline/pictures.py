@@ -15,7 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from mien.errors import InputError, ShapeError, TooManyPixelsError
 from mien.transforms.pixels import is_raw_preview, opened, to_rgb, upright
 
-PICTURE_BRANDS = (b"hei", b"hev", b"mif", b"avi", b"crx")
+HEIC_BRANDS, RAW_BRAND = (b"hei", b"hev", b"mif"), b"crx"
+PICTURE_BRANDS = (*HEIC_BRANDS, b"avi", RAW_BRAND)
 """Begin of the brand of pictures that are stored as MP4 files are: HEIC, AVIF, Canon's raw files."""
 HEIC = "a HEIC picture"
 LARGEST_TILE_PX = 1024
@@ -154,10 +155,9 @@ def describe(head: bytes) -> str:
         if head.lstrip()[: len(magic)].lower() == magic.lower():
             return text
     if head[4:8] == b"ftyp":
-        brand = head[8:12].decode("latin1")
-        if brand.startswith("crx"):
+        if head[8:11] == RAW_BRAND:
             return "a camera's raw file"
-        return HEIC if brand.startswith(("hei", "hev", "mif")) else f"an MP4-like file ({brand})"
+        return HEIC if head[8:11] in HEIC_BRANDS else f"an MP4-like file ({head[8:12].decode('latin1')})"
     if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
         return f"text that begins {head[:24].decode()!r}"
     return f"unknown content that begins {head[:8].hex(' ')!r}"
