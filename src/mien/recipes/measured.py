@@ -94,6 +94,7 @@ def result_of(run: Path, root: Path) -> Measured:
     """Export, measure and time a finished run; see `record`."""
     from mien.engine.checkpoint import load_checkpoint
     from mien.engine.export import export
+    from mien.engine.journal import read_log
     from mien.evaluate.model import measure, write_report
 
     state = load_checkpoint(run / "last")[1]["state"]
@@ -111,7 +112,7 @@ def result_of(run: Path, root: Path) -> Measured:
     metric, figures = found.facts["metric"], found.figures["all"]
     own = found.figures.get("without_duplicates")
     parameters, macs = counts_of(recipe, len(facts["labels"]))
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    log = read_log(run)
     return Measured(
         recipe=recipe["name"],
         changes=changes_of(recipe),
