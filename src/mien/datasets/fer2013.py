@@ -145,21 +145,22 @@ def csv_rows(path: Path) -> list[Row]:
     """Rows of `fer2013.csv`.
 
     Raises:
-        DataError: another header, or emotions or usages that are not FER2013's; all are listed.
+        DataError: another header, or emotions or usages that are not FER2013's: the first ten kinds, with
+            how often and where first.
     """
     emotions = {str(index): label for index, label in enumerate(CLASSES)}
     found: list[tuple[Row, bytes]] = []
-    unknown = set()
+    unknown: dict[str, list[int]] = {}
     for number, emotion, pixels, usage in _csv_lines(path):
         if emotion in emotions and usage in USAGES:
             row = Row(_row_id(number), USAGES[usage], emotions[emotion])
             found.append((row, hashlib.sha256(pixels).digest()))
         else:
-            unknown.add(f"emotion {emotion!r} with usage {usage!r}")
+            unknown.setdefault(f"emotion {emotion!r} with usage {usage!r}", []).append(number)
     if unknown:
+        got = [f"{what} ({len(rows)} times, first in row {rows[0]})" for what, rows in unknown.items()]
         raise DataError(
-            f"expected emotions 0 to 6 and the usages {', '.join(USAGES)} in {path}, "
-            f"got {', '.join(sorted(unknown)[:10])}"
+            f"expected emotions 0 to 6 and the usages {', '.join(USAGES)} in {path}, got {', '.join(got[:10])}"
         )
     taught = {digest for row, digest in found if row.split == "train"}
     return [
