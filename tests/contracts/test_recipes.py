@@ -16,6 +16,7 @@ from mien.engine.recipe import RECIPES, Recipe, override, recipe_from
 from mien.methods.method import METHODS, create
 from mien.recipes import results
 from mien.recipes.measured import measured
+from mien.recipes.timed import network_name, timed
 
 NAMES = list(RECIPES)
 
@@ -71,6 +72,12 @@ def test_results_are_of_recipes_that_are_there() -> None:
         assert 0 <= result.low <= result.value <= result.high <= 1
         assert len(result.model_sha256) == len(result.data_sha256) == 64
         override(RECIPES[result.recipe], result.changes)
+
+
+def test_the_networks_of_all_results_were_timed() -> None:
+    assert {network_name(one) for one in measured()} == set(timed()["face_ms"]), (
+        "run python -m mien.recipes.timed"
+    )
 
 
 def test_the_page_of_results_is_the_generated_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="needs torch: pip install 'mien[train]'")
 
 from mien.engine.recipe import RECIPES, override
-from mien.recipes import measured, results
+from mien.recipes import measured, results, timed
 
 RESULT = measured.Measured(
     recipe="gimefive_ferplus_budget",
@@ -28,7 +28,6 @@ RESULT = measured.Measured(
     hours=0.5,
     parameters=10_478_000,
     macs=313_000_000,
-    face_ms=5.0,
     commit="abc",
     model_sha256="0" * 64,
     data_sha256="1" * 64,
@@ -64,3 +63,30 @@ def test_three_seeds_get_a_mean_and_an_interval(monkeypatch):
     # mean 80, standard deviation 1, t of 2 degrees of freedom 4.303: 80 -+ 4.303 / sqrt(3)
     assert "over 3 seeds: 80.00, 95 % 77.52 to 82.48" in page
     assert page.count("**80.00**") == 1 and "| 79.00 |" in page
+
+
+def test_the_page_has_the_time_of_each_network_that_was_timed(monkeypatch):
+    monkeypatch.setattr(
+        results, "measured", lambda: [RESULT, dataclasses.replace(RESULT, recipe="poster_pp_ferplus_budget")]
+    )
+    times = {"commit": "abc", "machine": "x86_64", "date": "2026-11-22", "load_at_start": 0.1}
+    monkeypatch.setattr(results, "timed", lambda: {**times, "face_ms": {"gimefive {}": 4.321}})
+    rows = [line for line in results.page().splitlines() if line.startswith("| `") and "private_test" in line]
+    assert rows[0].endswith("| 4.3 |") and rows[1].endswith("| - |")
+    assert "Commit abc, x86_64, 2026-11-22, load of the machine before it 0.1." in results.page()
+
+
+def test_networks_are_named_by_what_changes_them():
+    plain = dataclasses.replace(RESULT, recipe="se_swint_narrow_ferplus_budget")
+    sam = dataclasses.replace(plain, changes=("optim.sam_rho=0.05",))
+    bare = dataclasses.replace(plain, changes=("options.se=False",))
+    assert timed.network_name(plain) == timed.network_name(sam) != timed.network_name(bare)
+
+
+def test_each_network_is_timed():
+    names = (
+        "multitask_cnn_ferplus_budget",
+        "hsemotion_b0_ferplus_budget",
+    )  # 48 px, and 128 px without a size of its own
+    times = timed.face_ms({name: RECIPES[name] for name in names}, rounds=1)
+    assert set(times) == set(names) and all(value > 0 for value in times.values())

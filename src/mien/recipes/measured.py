@@ -1,8 +1,7 @@
 """What our runs of the recipes gave, and the one way in which a figure comes to be there.
 
 `python -m mien.recipes.measured RUN --data ROOT` exports the best epoch of a finished run, measures the file once on the
-protocol's test split, times it, and writes the result into `measured.json` beside this file. The page of results
-is made from that.
+protocol's test split, and writes the result into `measured.json` beside this file. The page of results is made from that.
 """
 
 from __future__ import annotations
@@ -10,14 +9,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mien.engine.recipe import RECIPES, recipe_from
 from mien.errors import CheckpointError
@@ -39,7 +35,6 @@ class Measured:
         seed: of the run; epoch: the one that was chosen, counted from one, and epochs: how many there were.
         hours: of training, by the run's own log.
         parameters, macs: of the network as measured, one face.
-        face_ms: milliseconds of one face on one thread, exported, on that machine.
         commit: of the code that trained. model_sha256: of the exported file. data_sha256: of the split.
         machine, date: where and when.
     """
@@ -59,7 +54,6 @@ class Measured:
     hours: float
     parameters: int
     macs: int
-    face_ms: float
     commit: str
     model_sha256: str
     data_sha256: str
@@ -91,7 +85,7 @@ def record(run: Path, root: Path) -> Measured:
 
 
 def result_of(run: Path, root: Path) -> Measured:
-    """Export, measure and time a finished run; see `record`."""
+    """Export and measure a finished run; see `record`."""
     from mien.engine.checkpoint import load_checkpoint
     from mien.engine.export import export
     from mien.engine.journal import read_log
@@ -129,7 +123,6 @@ def result_of(run: Path, root: Path) -> Measured:
         hours=round(sum(line["seconds"] for line in log) / 3600, 2),
         parameters=parameters,
         macs=macs,
-        face_ms=face_ms(model),
         commit=facts["commit"],
         model_sha256=found.facts["model_sha256"],
         data_sha256=found.facts["data_sha256"],
@@ -177,23 +170,6 @@ def counts_of(recipe: dict[str, Any], classes: int) -> tuple[int, int]:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         METHODS[plan.method].task(network).logits(face)
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops() // 2
-
-
-def face_ms(model: Path, faces: int = 30) -> float:
-    """Median milliseconds of one face on one thread."""
-    from mien.methods.runner import ExpressionRunner
-    from mien.weights.store import load_weights
-
-    runner = ExpressionRunner(load_weights(model), threads=1)
-    assert runner.weights.preprocess is not None  # networks for expressions have one
-    size = runner.weights.preprocess.size_px
-    face = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    seconds = []
-    for _ in range(faces):
-        started = time.perf_counter()
-        runner.logits(face)
-        seconds.append(time.perf_counter() - started)
-    return round(1000 * float(np.median(seconds)), 2)
 
 
 def _key(result: Measured) -> tuple[str, tuple[str, ...], int]:

@@ -1,15 +1,16 @@
 """The page of results, made from what recipes and methods say: `python -m mien.recipes.results > docs/results.md`.
 
-Nothing is typed in by hand there: a number of ours comes from `mien.recipes.measured` with seed, commit and hashes, and a
-number of the authors from the method's file.
+Nothing is typed in by hand there: a number of ours comes from `mien.recipes.measured` with seed, commit and hashes, or
+from `mien.recipes.timed`, and a number of the authors from the method's file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from statistics import mean, stdev
+from typing import Any
 
 from mien.datasets.protocol import load_protocol
 from mien.engine.recipe import RECIPES
@@ -17,6 +18,7 @@ from mien.evaluate import markdown
 from mien.methods.method import METHODS
 from mien.methods.rule import RULES
 from mien.recipes.measured import Measured, measured
+from mien.recipes.timed import network_name, timed
 
 HEAD = """# Results
 
@@ -30,9 +32,11 @@ and where UAR is 12.5 the network names one class always: it says that budget or
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
-included; milliseconds are on one thread of the row's machine, some beside other work (a machine with AVX512 is another
-processor, which computes in bfloat16, and a row had one core of it). `ferbody.safetensors` is the network of the row
-`fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself, as `fer_s1`, its run of seed 1."""
+included (a machine with AVX512 is another processor, which computes in bfloat16, and a row had one core of it).
+`ferbody.safetensors` is the network of the row `fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that
+run itself, as `fer_s1`, its run of seed 1."""
+TIMES = """Milliseconds of a face: the exported network in ONNX Runtime on one thread, one face a call, all networks in turn in
+one run of `python -m mien.recipes.timed`."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
 """Student's t, two-sided 95 %, by degrees of freedom (any table)."""
 
@@ -54,18 +58,28 @@ def _measured() -> str:
     several = [
         _over_seeds(list(group)) for _, group in groupby(results, lambda one: (one.recipe, one.changes))
     ]
+    times = timed()
+    rows = [_row(one, times["face_ms"].get(network_name(one))) for one in results]
     return "\n\n".join(
-        [markdown.table(head, [_row(one) for one in results]), *filter(None, several), _origins(results)]
+        [markdown.table(head, rows), *filter(None, several), *_times(times), _origins(results)]
     )
 
 
-def _row(result: Measured) -> tuple[str, ...]:
+def _times(times: Mapping[str, Any]) -> list[str]:
+    """How the milliseconds were measured, where they were."""
+    if not times["face_ms"]:
+        return []
+    facts = (times[name] for name in ("commit", "machine", "date", "load_at_start"))
+    return [TIMES + " Commit {}, {}, {}, load of the machine before it {}.".format(*facts)]
+
+
+def _row(result: Measured, face_ms: float | None) -> tuple[str, ...]:
     return (
         f"`{result.recipe}`", _changes(result), RECIPES[result.recipe].protocol, result.split, result.metric,
         f"**{100 * result.value:.2f}**", f"{100 * result.low:.2f} to {100 * result.high:.2f}", _beside(result),
         "-" if result.without_duplicates is None else f"{100 * result.without_duplicates:.2f}",
         f"{100 * result.uar:.2f}", str(result.seed), f"{result.epoch} of {result.epochs}", f"{result.hours:.2f}",
-        f"{result.parameters / 1e6:.2f} M", f"{result.macs / 1e9:.3f} G", f"{result.face_ms:.1f}",
+        f"{result.parameters / 1e6:.2f} M", f"{result.macs / 1e9:.3f} G", "-" if face_ms is None else f"{face_ms:.1f}",
     )  # fmt: skip
 
 
