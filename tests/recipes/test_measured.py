@@ -84,9 +84,6 @@ def test_networks_are_named_by_what_changes_them():
 
 
 def test_each_network_is_timed():
-    names = (
-        "multitask_cnn_ferplus_budget",
-        "hsemotion_b0_ferplus_budget",
-    )  # 48 px, and 128 px without a size of its own
+    names = ("multitask_cnn_ferplus_budget", "hsemotion_b0_ferplus_budget")  # at their own size; at another
     times = timed.face_ms({name: RECIPES[name] for name in names}, rounds=1)
     assert set(times) == set(names) and all(value > 0 for value in times.values())
