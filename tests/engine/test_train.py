@@ -159,12 +159,15 @@ def test_a_signal_saves_the_step_at_hand_and_the_run_goes_on(
         return plain_step(batch)  # type: ignore[arg-type]
 
     monkeypatch.setattr(stopped, "step", step)
+    stopped.state["seconds"] = 100.0
     with pytest.raises(KeyboardInterrupt):
         stopped.go()
     assert load_checkpoint(stopped.out / "last")[1]["state"]["done"] == 3
     again = make_run("stopped", ["epochs=1"])
     again.go()
     assert same(weights(whole), weights(again))
+    # What the epoch took before it was stopped counts.
+    assert 100 < read_log(again.out)[0]["seconds"] < 200
 
 
 def test_parts_of_a_batch_give_the_same_step(make_run: MakeRun) -> None:

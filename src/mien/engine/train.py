@@ -193,6 +193,7 @@ class Run:
             "epoch": 0,
             "done": 0,
             "loss_sum": 0.0,
+            "seconds": 0.0,
             "best": -1.0,
             "since_best": 0,
             "since_drop": 0,
@@ -235,11 +236,7 @@ class Run:
             tell_standing(self.state, self.recipe.epochs)
         with asked_to_stop() as self.stop:
             while self.state["epoch"] < self.recipe.epochs and not self.state["stopped"]:
-                started = time.time()
-                steps_done = self.state["done"]
-                loss = self._epoch()
-                seconds = time.time() - started
-                self._finish_epoch(loss, seconds, (self.steps - steps_done) * self.recipe.batch_size)
+                self._finish_epoch(self._epoch())
 
     def _epoch(self) -> float:
         """The rest of the present epoch; gives the mean loss."""
@@ -254,6 +251,7 @@ class Run:
             desc=f"epoch {epoch + 1}/{self.recipe.epochs}",
         )  # fmt: skip
         saved = time.time()
+        begun = saved - state["seconds"]  # what the epoch took before it was interrupted
         with bar:
             views = batches(
                 self.pictures,
@@ -269,6 +267,7 @@ class Run:
                 state["done"] += 1
                 bar.update()
                 bar.set_postfix(loss=f"{state['loss_sum'] / state['done']:.3f}", refresh=False)
+                state["seconds"] = time.time() - begun
                 stopping = self.group.any(self.stop.is_set())
                 if self.group.leads and (stopping or time.time() - saved > SAVE_EVERY_S):
                     self._save_last()
@@ -344,7 +343,7 @@ class Run:
         self.calibration = found.calibration
         return found.score, found.nll
 
-    def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
+    def _finish_epoch(self, loss: float) -> None:
         """Measure, write, and decide whether to go on; the first process decides for all."""
         state, recipe = self.state, self.recipe
         due = (state["epoch"] + 1) % recipe.select_every == 0 or state["epoch"] + 1 == recipe.epochs
@@ -365,10 +364,10 @@ class Run:
             "metric": self.protocol.metric,
             "select_score": None if score is None else round(score, 5),
             "select_nll": None if nll is None else round(nll, 5),
-            "seconds": round(seconds, 1),
-            "pictures_per_s": round(pictures / max(seconds, 1e-9), 1),
+            "seconds": round(state["seconds"], 1),
+            "pictures_per_s": round(self.steps * recipe.batch_size / max(state["seconds"], 1e-9), 1),
         }
-        state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0)
+        state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0, seconds=0.0)
         state["stopped"] = recipe.patience is not None and state["since_best"] >= recipe.patience
         if self.group.leads:
             if better:
@@ -441,8 +440,8 @@ class Run:
             if self.smoothed is not None:
                 self.smoothed.load_state_dict(part(tensors, "smoothed."))
             load_optimiser(self.optim, tensors)
-            # An older run counted both in `since_best`.
-            self.state = {"since_drop": facts["state"]["since_best"], **facts["state"]}
+            # An older run counted both in `since_best`, and did not count the seconds of an interrupted epoch.
+            self.state = {"since_drop": facts["state"]["since_best"], "seconds": 0.0, **facts["state"]}
         if self.group.leads:
             with contextlib.suppress(OSError):
                 cut_log(self.out, self.state["epoch"])

@@ -131,7 +131,7 @@ class Fold(Run):
     def _save_last(self) -> None:
         """See `_resume`."""
 
-    def _finish_epoch(self, loss: float, seconds: float, pictures: int) -> None:
+    def _finish_epoch(self, loss: float) -> None:
         state, recipe = self.state, self.recipe
         scores = predict(self.method.task(self.measured), self.tested, self.preprocess).numpy()
         last = state["epoch"] + 1 == recipe.epochs
@@ -142,7 +142,7 @@ class Fold(Run):
             self.scores, self.chosen = scores, state["epoch"]
         state["best"] = max(state["best"], -1.0 if score is None else score)
         self.epochs.append(scores.argmax(1).tolist())
-        state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0)
+        state.update(epoch=state["epoch"] + 1, done=0, loss_sum=0.0, seconds=0.0)
 
 
 def train_fold(recipe: Recipe, protocol: Protocol, pictures: Pictures, fold: int) -> Answer:

@@ -32,9 +32,9 @@ and where UAR is 12.5 the network names one class always: it says that budget or
 """
 COMMANDS = """A row is made by `mien train RECIPE --data ROOT --out RUN --set seed=SEED` with its changes as further `--set`, and
 `python -m mien.recipes.measured RUN --data ROOT`. Hours are of training by the run's log, waits for other work of the machine
-included (a machine with AVX512 is another processor, which computes in bfloat16, and a row had one core of it).
-`ferbody.safetensors` is the network of the row `fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that
-run itself, as `fer_s1`, its run of seed 1."""
+included, but, in rows up to 2026-11-22, not what an epoch took before it was interrupted (a machine with AVX512 is another
+processor, which computes in bfloat16, and a row had one core of it). `ferbody.safetensors` is the network of the row
+`fer2013_vgg_fer2013_short` without its last layer; by now `start` takes that run itself, as `fer_s1`, its run of seed 1."""
 TIMES = """Milliseconds of a face: the exported network in ONNX Runtime on one thread, one face a call, all networks in turn in
 one run of `python -m mien.recipes.timed`."""
 T_95 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571)
