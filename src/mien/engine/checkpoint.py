@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -207,6 +208,11 @@ def load_optimiser(optim: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under a prefix, without it."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def processor() -> str:
+    """The kind of processor with what PyTorch uses of it, and its cores: `x86_64 (AVX2), 2 cores`."""
+    return f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores"
 
 
 @functools.cache

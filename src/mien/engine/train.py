@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import platform
 import threading
 import time
 from pathlib import Path
@@ -31,6 +29,7 @@ from mien.engine.checkpoint import (
     load_optimiser,
     optimiser_tensors,
     part,
+    processor,
     save_checkpoint,
 )
 from mien.engine.cues import load_points, with_cues
@@ -417,8 +416,7 @@ class Run:
                 "select": list(self.held_out.failures[:100]),
             },
             "commit": code_version(),
-            "machine": f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores, "
-            f"{self.group.device.type}",
+            "machine": f"{processor()}, {self.group.device.type}",
             "torch": torch.__version__,
             "processes": self.group.world,
         }

@@ -11,13 +11,12 @@ Vectors tell who people are: they are used while a clip is tracked, and never wr
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 
 from mien.errors import MissingExtraError
 from mien.transforms.align import fit_similarity, warp
 from mien.weights.blockquant import fold_to_float32
 from mien.weights.fetch import fetched_bytes
-from mien.weights.store import session_options
+from mien.weights.store import session_of
 
 SIDE_PX = 112
 POINTS_PX = np.array(
@@ -48,9 +47,7 @@ class SFace:
         picture = [value for value in model.graph.input if value.name == "data"]
         del model.graph.input[:]
         model.graph.input.extend(picture)
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
-        )
+        self.session = session_of(model.SerializeToString(), threads)
 
     def describe(self, image: np.ndarray, landmarks_xy_px: np.ndarray) -> np.ndarray:
         """Unit vectors float32 (N, 128) of the faces of one picture.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from datetime import date
 from pathlib import Path
@@ -29,11 +28,12 @@ FACES = 4
 
 
 def network_name(result: Measured) -> str:
-    """Method and the builder's options of a result's network, such as `se_swint_112 {"se": false}`."""
+    """Method, options and side of a result's network, where they are not its own, such as `se_swint_112 {"se": false}`."""
     from mien.engine.network import options_of
 
     recipe = recipe_of(result)
-    return f"{recipe.method} {json.dumps(options_of(recipe), sort_keys=True)}"
+    options = {**options_of(recipe), **({"size": recipe.size_px} if recipe.size_px else {})}
+    return f"{recipe.method} {json.dumps(options, sort_keys=True)}"
 
 
 def recipe_of(result: Measured) -> Recipe:
@@ -53,16 +53,12 @@ def face_ms(recipes: dict[str, Recipe], rounds: int = ROUNDS) -> dict[str, float
         recipes: by the network's name.
         rounds: how often each has its turn; before them each sees one face that does not count.
     """
-    import onnxruntime
-
-    from mien.weights.store import session_options
+    from mien.weights.store import session_of
 
     calls = {}
     for name, recipe in recipes.items():
         content, shape = exported(recipe)
-        session = onnxruntime.InferenceSession(
-            content, session_options(1), providers=["CPUExecutionProvider"]
-        )
+        session = session_of(content, 1)
         face = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
         calls[name] = (session, {session.get_inputs()[0].name: face})
         session.run(None, calls[name][1])
@@ -94,15 +90,13 @@ def exported(recipe: Recipe) -> tuple[bytes, tuple[int, ...]]:
 def main() -> None:
     """Time every measured network, and keep the figures."""
     import onnxruntime
-    import torch
 
-    from mien.engine.checkpoint import code_version
+    from mien.engine.checkpoint import code_version, processor
 
     load = round(os.getloadavg()[0], 2)
-    processor = f"{platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {os.cpu_count()} cores"
     facts = {
         "commit": code_version(),
-        "machine": f"{processor}, onnxruntime {onnxruntime.__version__}",
+        "machine": f"{processor()}, onnxruntime {onnxruntime.__version__}",
         "date": date.today().isoformat(),
         "load_at_start": load,
         "face_ms": face_ms({network_name(one): recipe_of(one) for one in measured()}),

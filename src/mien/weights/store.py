@@ -101,10 +101,7 @@ def read_contract(name: str, content: bytes) -> Weights:
         WeightsError: the bytes are no ONNX file, or its metadata lacks the contract or part of it.
     """
     try:
-        session = onnxruntime.InferenceSession(
-            content, session_options(1), providers=["CPUExecutionProvider"]
-        )
-        stored = session.get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
+        stored = session_of(content, 1).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
     except Exception as error:  # ONNX Runtime raises its own types, which differ between versions
         raise WeightsError(
             f"expected an ONNX network for {name!r}, got bytes it cannot read: {error}"
@@ -164,16 +161,14 @@ def open_session(weights: Weights, threads: int = 0) -> onnxruntime.InferenceSes
         weights: contract and bytes.
         threads: threads of one inference; 0 leaves it to ONNX Runtime (one a core).
     """
-    return onnxruntime.InferenceSession(
-        weights.content, session_options(threads), providers=["CPUExecutionProvider"]
-    )
+    return session_of(weights.content, threads)
 
 
-def session_options(threads: int) -> onnxruntime.SessionOptions:
-    """How every session is run: so many threads (0 for one a core), which sleep while they wait."""
+def session_of(content: bytes, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the CPU for an ONNX file's bytes: so many threads (0 for one a core), which sleep while they wait."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Threads that spin while they wait take the core away from decoding; the loss without is small.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
